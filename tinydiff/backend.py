@@ -1,0 +1,102 @@
+"""NumPy or CuPy, chosen once: every other module takes its array functions from here.
+
+``TINYDIFF_BACKEND=numpy`` (the default), ``cupy``, or ``auto`` (CuPy where it works, else NumPy)
+is read when tinydiff is imported.  A backend that cannot be had ends the program with one
+sentence that says what to do, and exit status 2.
+
+Random numbers are drawn on the host by one generator, whatever the backend: the same seed gives
+the same picture on both, and one small state in a checkpoint resumes the stream.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+import numpy as np
+
+
+def _cupy_problem() -> str | None:
+    """What keeps CuPy from working here, as half a sentence, or None if nothing does."""
+    if importlib.util.find_spec("cupy") is None:
+        return (
+            "CuPy is not installed (pip install 'tinydiff[cuda12]' or 'tinydiff[cuda13]', "
+            "whichever CUDA version nvidia-smi shows"
+        )
+    try:
+        import cupy
+
+        if cupy.cuda.runtime.getDeviceCount() < 1:
+            return "CuPy finds no GPU (check that nvidia-smi lists one"
+        cupy.zeros(1).sum()
+    except Exception as error:  # CuPy fails in many ways: loader, driver, runtime, compiler
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        return f"CuPy cannot use the GPU: {reason} (check the driver with nvidia-smi"
+    return None
+
+
+def _choose() -> str:
+    wanted = os.environ.get("TINYDIFF_BACKEND", "numpy").strip().lower() or "numpy"
+    if wanted not in ("numpy", "cupy", "auto"):
+        sentence = f"TINYDIFF_BACKEND is {wanted!r}: set it to numpy, cupy or auto."
+    elif wanted == "numpy" or ((problem := _cupy_problem()) is not None and wanted == "auto"):
+        return "numpy"
+    elif problem is None:
+        return "cupy"
+    else:
+        sentence = f"TINYDIFF_BACKEND=cupy, but {problem}), or set TINYDIFF_BACKEND=numpy."
+    print(sentence, file=sys.stderr)
+    raise SystemExit(2)
+
+
+name = _choose()
+
+if name == "cupy":
+    import cupy as xp
+
+    def to_numpy(array) -> np.ndarray:
+        """An array of the backend, or anything NumPy understands, as a NumPy array on the host."""
+        return array.get() if isinstance(array, xp.ndarray) else np.asarray(array)
+
+    def synchronize() -> None:
+        """Wait until the device has finished all work asked of it."""
+        xp.cuda.get_current_stream().synchronize()
+
+else:
+    xp = np
+
+    def to_numpy(array) -> np.ndarray:
+        """An array of the backend, or anything NumPy understands, as a NumPy array on the host."""
+        return np.asarray(array)
+
+    def synchronize() -> None:
+        """Wait until the device has finished all work asked of it."""
+
+
+def asarray(data, dtype=None):
+    """``data`` (host or device array, number, nested list) as an array of the backend.
+
+    Without ``dtype``, arrays and NumPy scalars keep theirs, and bare Python floats become
+    float32, the engine's default, instead of NumPy's float64.
+    """
+    if dtype is None and not hasattr(data, "dtype"):
+        data = np.asarray(data)
+        if data.dtype == np.float64:
+            dtype = np.float32
+    return xp.asarray(data, dtype=dtype)
+
+
+rng = np.random.Generator(np.random.PCG64(0))
+"""The process's one generator.  `seed` resets it in place, so holding a reference is safe."""
+
+
+def seed(n: int) -> None:
+    """Restart the random stream: same seed, backend and number of threads give the same bits."""
+    rng.bit_generator.state = np.random.PCG64(n).state
+
+
+def randn(shape, *, rng: np.random.Generator | None = None, dtype=np.float32):
+    """Standard normal numbers of the given shape, drawn on the host, as a backend array."""
+    generator = globals()["rng"] if rng is None else rng
+    return xp.asarray(generator.standard_normal(shape, dtype=dtype))

@@ -1,0 +1,85 @@
+"""Changing the resolution of images (N, H, W, C)."""
+
+import numpy as np
+
+from tinydiff.backend import xp
+from tinydiff.ops.shape import reshape, transpose
+from tinydiff.tensor import Tensor, op
+
+
+@op
+def upsample_nearest2d(x, *, scale=2):
+    """Every pixel becomes scale × scale equal ones: (N, H, W, C) → (N, H·scale, W·scale, C)"""
+    _check("upsample_nearest2d", x, scale)
+    n, h, w, c = x.shape
+    blocks = xp.broadcast_to(x[:, :, None, :, None, :], (n, h, scale, w, scale, c))
+    return blocks.reshape(n, h * scale, w * scale, c), (
+        lambda g: g.reshape(n, h, scale, w, scale, c).sum(axis=(2, 4)),
+    )
+
+
+@op
+def resize_bilinear2d(x, *, size):
+    """Bilinear interpolation to size (H', W'), pixel centres at (i + ½)·H/H' − ½.
+
+    Linear along each axis: y = A x Bᵀ with one small matrix per axis, so the gradient is Aᵀ g B.
+    The same as PyTorch's interpolate(mode="bilinear", align_corners=False).
+    """
+    _check("resize_bilinear2d", x, min(size))
+    rows = _interpolation(x.shape[1], size[0], x.dtype)
+    columns = _interpolation(x.shape[2], size[1], x.dtype)
+    return _both_axes(x, rows, columns), (lambda g: _both_axes(g, rows.T, columns.T),)
+
+
+def upsample_bilinear2d(x: Tensor, *, scale: int = 2) -> Tensor:
+    """`resize_bilinear2d` to scale times the height and width."""
+    return resize_bilinear2d(x, size=(x.shape[1] * scale, x.shape[2] * scale))
+
+
+def _interpolation(n: int, m: int, dtype):
+    """The (m, n) matrix that interpolates n values at m places."""
+    centre = np.clip((np.arange(m) + 0.5) * (n / m) - 0.5, 0, n - 1)
+    left = np.minimum(centre.astype(int), max(n - 2, 0))
+    weight = centre - left
+    matrix = np.zeros((m, n))
+    matrix[np.arange(m), left] = 1 - weight
+    matrix[np.arange(m), np.minimum(left + 1, n - 1)] += weight
+    return xp.asarray(matrix, dtype=dtype)
+
+
+def _both_axes(x, rows, columns):
+    n, h, w, c = x.shape
+    y = (rows @ x.reshape(n, h, w * c)).reshape(n, len(rows), w, c)
+    return columns @ y
+
+
+def pixel_unshuffle(x: Tensor, *, factor: int) -> Tensor:
+    """Blocks of pixels to channels: (N, H·r, W·r, C) → (N, H, W, C·r²), channels ordered (C, r, r)
+
+    Source: W. Shi et al., "Real-time single image … super-resolution …", CVPR 2016.
+    """
+    _check("pixel_unshuffle", x, factor)
+    n, h, w, c = x.shape
+    if h % factor or w % factor:
+        raise ValueError(f"pixel_unshuffle: factor {factor} does not divide the image {h} × {w}")
+    h, w = h // factor, w // factor
+    blocks = reshape(x, shape=(n, h, factor, w, factor, c))
+    return reshape(transpose(blocks, axes=(0, 1, 3, 5, 2, 4)), shape=(n, h, w, c * factor**2))
+
+
+def pixel_shuffle(x: Tensor, *, factor: int) -> Tensor:
+    """The inverse of `pixel_unshuffle`: (N, H, W, C·r²) → (N, H·r, W·r, C)"""
+    _check("pixel_shuffle", x, factor)
+    n, h, w, c = x.shape
+    if c % factor**2:
+        raise ValueError(f"pixel_shuffle: {c} channels are not a multiple of {factor}²")
+    c //= factor**2
+    blocks = reshape(x, shape=(n, h, w, c, factor, factor))
+    return reshape(transpose(blocks, axes=(0, 1, 4, 2, 5, 3)), shape=(n, h * factor, w * factor, c))
+
+
+def _check(name, x, factor):
+    if x.ndim != 4 or 0 in x.shape:
+        raise ValueError(f"{name}: expected a non-empty image (N, H, W, C), got shape {x.shape}")
+    if not isinstance(factor, int) or factor < 1:
+        raise ValueError(f"{name}: {factor!r} is not an int ≥ 1")

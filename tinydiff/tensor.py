@@ -1,0 +1,288 @@
+"""Tensor, the graph it remembers, and the walk back through it: reverse-mode differentiation.
+
+An operation y = f(x₁ … xₖ) records its inputs and, for each, one rule that turns the gradient of
+some scalar L with respect to y into that with respect to the input (a vector-Jacobian product):
+
+    ∂L/∂xᵢ = rule_i(∂L/∂y)
+
+`backward` starts with ∂L/∂L = 1 and applies the rules from the newest operation to the oldest,
+adding up where a tensor was used more than once.  An operation always comes after its inputs, so
+the order of creation is a topological order: no recursion, however deep the graph.
+
+Source: A. G. Baydin et al., "Automatic differentiation in machine learning: a survey", JMLR 2018.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from tinydiff import backend
+from tinydiff.backend import xp
+
+_births = itertools.count()
+_recording = True
+
+
+class no_grad:
+    """``with no_grad():`` (or ``@no_grad()``): operations inside remember nothing."""
+
+    def __enter__(self) -> None:
+        global _recording
+        self._before, _recording = _recording, False
+
+    def __exit__(self, *exception) -> None:
+        global _recording
+        _recording = self._before
+
+    def __call__(self, function: Callable) -> Callable:
+        @functools.wraps(function)
+        def silent(*args, **settings):
+            with no_grad():
+                return function(*args, **settings)
+
+        return silent
+
+
+class Tensor:
+    """An array that knows how it was computed.
+
+    data           the array, of the backend in use; Python floats become float32
+    requires_grad  whether `backward` should compute a gradient for it (floating point only)
+    grad           that gradient, an array of data's shape, or None; `backward` adds to it
+    """
+
+    __slots__ = ("__weakref__", "_birth", "_inputs", "_rules", "data", "grad", "requires_grad")
+    __array_ufunc__ = None  # NumPy arrays on the left of an operator leave the work to Tensor
+
+    def __init__(self, data, requires_grad: bool = False):
+        if isinstance(data, Tensor):
+            raise TypeError("Tensor: data is already a Tensor; use .detach() for a new leaf")
+        self.data = backend.asarray(data)
+        if requires_grad and self.data.dtype.kind != "f":
+            raise TypeError(
+                f"Tensor: requires_grad needs floating-point data, got {self.data.dtype}"
+            )
+        self.requires_grad = requires_grad
+        self.grad = None
+        self._inputs = self._rules = ()  # rules are None once the graph has been freed
+        self._birth = next(_births)
+
+    shape = property(lambda self: self.data.shape)
+    ndim = property(lambda self: self.data.ndim)
+    size = property(lambda self: self.data.size)
+    dtype = property(lambda self: self.data.dtype)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __repr__(self) -> str:
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"Tensor({self.numpy()}{grad})"
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array on the host (on NumPy itself: not a copy)."""
+        return backend.to_numpy(self.data)
+
+    def item(self) -> float:
+        """The value of a tensor with one element, as a Python number."""
+        return self.data.item()
+
+    def detach(self) -> Tensor:
+        """The same data, cut off from the graph."""
+        return Tensor(self.data)
+
+    def backward(self, grad=None, *, retain_graph: bool = False) -> None:
+        """Add ∂self/∂leaf to ``leaf.grad`` for every leaf that requires it.
+
+        grad          ∂L/∂self, same shape as self; may be left out where self has one element
+        retain_graph  keep the graph, so that it can be walked again
+        """
+        for tensor, gradient in _walk_back(self, grad, None, retain_graph):
+            if tensor.grad is None:
+                # A rule may hand the same array to several tensors, or one that cannot be
+                # written to; what the user gets is their own.
+                tensor.grad = xp.array(gradient)
+            else:
+                tensor.grad += gradient
+
+
+def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], *, grad=None, retain_graph=False):
+    """∂output/∂input for any tensors of the graph, leaves or not; ``.grad`` is left alone.
+
+    Returns one array (or a list, for a list of inputs), zeros where output does not depend on
+    the input.  Only the part of the graph between output and inputs is visited.
+    """
+    single = isinstance(inputs, Tensor)
+    wanted = [inputs] if single else list(inputs)
+    for i, tensor in enumerate(wanted):
+        if not isinstance(tensor, Tensor) or not tensor.requires_grad:
+            raise ValueError(f"grad: inputs[{i}] is not a Tensor that requires grad")
+    found = dict(_walk_back(output, grad, set(wanted), retain_graph))
+    gradients = [found[t] if t in found else xp.zeros_like(t.data) for t in wanted]
+    return gradients[0] if single else gradients
+
+
+def op(function: Callable) -> Callable:
+    """Make a function on arrays, which returns (value, rules), one on Tensors, which returns value.
+
+    Positional arguments are arrays, keyword-only ones settings.  ``rules`` holds one function of
+    the output's gradient per positional argument, or None where there is no derivative (indices,
+    labels).  Only rules that somebody needs are ever called.  A rule may return a gradient of the
+    broadcast shape: it is summed back.  A rule may not write into the gradient it is given.
+    """
+
+    @functools.wraps(function)
+    def apply(*inputs, **settings):
+        arrays, needed = _unwrap(function.__name__, inputs)
+        value, rules = function(*arrays, **settings)
+        output = Tensor.__new__(Tensor)
+        output.data = value if isinstance(value, xp.ndarray) else xp.asarray(value)
+        output.grad = None
+        output._birth = next(_births)
+        if needed and _recording:
+            output.requires_grad = True
+            edges = [
+                (t, rule)
+                for t, rule in zip(inputs, rules, strict=True)
+                if rule is not None and isinstance(t, Tensor) and t.requires_grad
+            ]
+            output._inputs = tuple(edge[0] for edge in edges)
+            output._rules = tuple(edge[1] for edge in edges)
+        else:
+            output.requires_grad = False
+            output._inputs = output._rules = ()
+        return output
+
+    apply.is_op = True
+    return apply
+
+
+def once(function: Callable) -> Callable:
+    """Remember the last result: for rules of one op that share their work on the same gradient."""
+    memory = [None, None]
+
+    def remembered(g):
+        if memory[0] is not g:
+            memory[:] = g, function(g)
+        return memory[1]
+
+    return remembered
+
+
+def _unwrap(name: str, inputs: tuple) -> tuple[list, bool]:
+    """The inputs as arrays of one floating dtype, and whether any of them requires a gradient."""
+    arrays, dtype, needed, constants = [], None, False, False
+    for x in inputs:
+        if isinstance(x, Tensor):
+            data = x.data
+            needed = needed or x.requires_grad
+            if data.dtype.kind == "f" and data.dtype is not dtype:
+                if dtype is not None and data.dtype != dtype:
+                    raise TypeError(
+                        f"{name}: inputs are {dtype} and {data.dtype}; convert one with .astype"
+                    )
+                dtype = data.dtype
+            arrays.append(data)
+        else:
+            arrays.append(x)
+            constants = constants or not (x is None or type(x) is float or type(x) is int)
+    if constants:
+        arrays = [
+            a if isinstance(x, Tensor) else _constant(a, dtype)
+            for a, x in zip(arrays, inputs, strict=True)
+        ]
+    return arrays, needed
+
+
+def _constant(a, dtype):
+    """A constant operand takes the tensors' dtype: 2 · float32 is float32, whoever wrote the 2."""
+    if a is None or isinstance(a, (bool, int, float)):
+        return a
+    a = backend.asarray(a)
+    return a.astype(dtype) if dtype is not None and a.dtype.kind == "f" and a.dtype != dtype else a
+
+
+def _walk_back(
+    output: Tensor, seed, wanted: set[Tensor] | None, retain_graph: bool
+) -> Iterator[tuple[Tensor, object]]:
+    """Yield (tensor, gradient) for the wanted tensors, newest first (None: for all leaves)."""
+    gradients, owned = {output: _seed(output, seed)}, set()
+    order = _ancestors(output)
+    if wanted is None:
+        wanted = {node for node in order if node._rules == ()}
+    useful = set()  # what lies between output and the wanted
+    for node in order:
+        if node in wanted or not useful.isdisjoint(node._inputs):
+            useful.add(node)
+    while order:
+        node = order.pop()
+        if node not in useful or node not in gradients:
+            continue
+        gradient = gradients.pop(node)
+        if node in wanted:
+            yield node, gradient
+        for tensor, rule in zip(node._inputs, node._rules, strict=True):
+            if tensor not in useful:
+                continue
+            share = _sum_to(rule(gradient), tensor.data.shape)
+            if tensor not in gradients:
+                gradients[tensor] = share
+            elif tensor in owned:
+                gradients[tensor] = operator.iadd(gradients[tensor], share)
+            else:  # the array found there may be shared or read-only: never add in place to it
+                gradients[tensor] = gradients[tensor] + share
+                owned.add(tensor)
+        if not retain_graph and node._rules != ():
+            node._inputs, node._rules = (), None
+
+
+def _ancestors(output: Tensor) -> list[Tensor]:
+    """All tensors the output was computed from that require grad, oldest first."""
+    found, stack = {output}, [output]
+    while stack:
+        node = stack.pop()
+        if node._rules is None:
+            raise RuntimeError(
+                "backward: this graph was walked before and its memory freed; "
+                "pass retain_graph=True the first time to walk it again"
+            )
+        for tensor in node._inputs:
+            if tensor not in found:
+                found.add(tensor)
+                stack.append(tensor)
+    return sorted(found, key=operator.attrgetter("_birth"))
+
+
+def _seed(output: Tensor, seed):
+    if not output.requires_grad:
+        raise ValueError("backward: the output does not depend on any tensor that requires grad")
+    if seed is None:
+        if output.size != 1:
+            raise ValueError(
+                f"backward: the output has shape {output.shape}, not one element; "
+                "pass its gradient, or reduce it with .sum() or .mean()"
+            )
+        return xp.ones_like(output.data)
+    seed = seed.data if isinstance(seed, Tensor) else backend.asarray(seed, output.dtype)
+    if seed.shape != output.shape:
+        raise ValueError(f"backward: grad has shape {seed.shape}, the output {output.shape}")
+    return seed
+
+
+def _sum_to(gradient, shape: tuple[int, ...]):
+    """Undo broadcasting: sum the gradient over the axes along which the input was repeated."""
+    if gradient.shape == shape:
+        return gradient
+    extra = gradient.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        i + extra for i, n in enumerate(shape) if n == 1 and gradient.shape[i + extra] != 1
+    )
+    return gradient.sum(axis=axes, keepdims=True).reshape(shape)
