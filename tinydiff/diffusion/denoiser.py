@@ -1,0 +1,38 @@
+"""From a trained network to a denoiser, the one thing samplers ask for: denoise(x, t) -> eps.
+
+A denoiser works on backend arrays, remembers no graph, and predicts the noise ε whatever the
+network predicts.  Its condition is bound in, so that guidance is a denoiser made of denoisers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tinydiff.backend import asarray, xp
+from tinydiff.diffusion.conditioning import check_count, class_labels, null_label
+from tinydiff.diffusion.gaussian import GaussianDiffusion
+from tinydiff.tensor import Tensor, no_grad
+
+
+def denoiser(model, diffusion: GaussianDiffusion, cond=None) -> Callable:
+    """denoise(x, t) -> eps: x and eps (N, ...) backend arrays, t (N,) host integers.
+
+    model  called as model(x, t, cond); put it into evaluation mode first, with ``model.eval()``
+    cond   a label for each of the N pictures; without it a conditional model is told "no label"
+
+    Raises ValueError for labels the model does not know, or not as many as pictures.
+    """
+    labels = None if cond is None else asarray(class_labels(model, cond))
+    null = null_label(model)
+
+    def denoise(x, t):
+        if labels is not None:
+            check_count(labels, x)
+            told = labels
+        else:
+            told = None if null is None else xp.full(len(x), null)
+        with no_grad():
+            predicted = model(Tensor(x), asarray(t), told).data
+        return diffusion.eps_from_v(x, t, predicted) if diffusion.prediction == "v" else predicted
+
+    return denoise
