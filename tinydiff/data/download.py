@@ -138,7 +138,9 @@ def _transfer(url: str, part: Path, title: str) -> None:
     from tqdm import tqdm
 
     start = part.stat().st_size if part.exists() else 0
-    request = Request(url, headers={"User-Agent": "tinydiff", "Range": f"bytes={start}-"})
+    request = Request(url, headers={"User-Agent": "tinydiff"})
+    if start:
+        request.add_header("Range", f"bytes={start}-")
     try:
         reply = urlopen(request, timeout=TIMEOUT)
     except HTTPError as error:
