@@ -41,7 +41,7 @@ def sample_ddpm(
 
         x_{t−1} = μ̃_t(x_0, x_t) + √β̃_t z,    z ~ N(0, I)
 
-    All T steps unless told otherwise.  The last, t = 0, adds no noise: β̃_0 = 0.
+    All T steps unless told otherwise.  The last adds no noise: β̃_0 = 0.
     """
     diffusion = GaussianDiffusion(schedule if steps is None else schedule.respaced(steps))
     x = check_pictures(asarray(x_T))
@@ -50,9 +50,8 @@ def sample_ddpm(
         x0 = diffusion.predict_x0(x, t, denoise(x, diffusion.schedule.timesteps[t]))
         if clip:
             x0 = xp.clip(x0, -1, 1)
-        x, variance, _ = diffusion.q_posterior(x0, x, t)
-        if i > 0:
-            x = x + xp.sqrt(variance) * randn(x.shape, rng=rng, dtype=x.dtype)
+        mean, variance, _ = diffusion.q_posterior(x0, x, t)
+        x = mean + xp.sqrt(variance) * randn(x.shape, rng=rng, dtype=x.dtype)
         yield x
 
 
