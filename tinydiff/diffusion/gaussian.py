@@ -116,7 +116,7 @@ class GaussianDiffusion:
                 "cond: the model is conditional and learns from labels; "
                 f"give {null}, the null label, to pictures that have none"
             )
-        check_pictures(x0)
+        x0 = check_pictures(asarray(x0))
         t = rng.integers(self.schedule.T, size=len(x0))
         weights = _per_picture(self.loss_weights(weighting), t, x0)
         noise = randn(x0.shape, rng=rng, dtype=x0.dtype)
