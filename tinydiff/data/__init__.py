@@ -1,11 +1,25 @@
 """Data sets, as bytes on the host, and batches of them.
 
-Built in: ``digits``.  Found or downloaded: ``mnist``, ``fashion_mnist``.
+Built in: ``digits``.  Found or downloaded: ``mnist``, ``fashion_mnist``, ``cifar10``.  A folder of
+pictures: ``image_folder``.  Each returns a ``Dataset``; ``Batches`` and ``ordered`` draw from it.
 """
 
 from tinydiff.data.batches import Batches, ordered
+from tinydiff.data.cifar import cifar10
 from tinydiff.data.dataset import Dataset
 from tinydiff.data.digits import digits
+from tinydiff.data.download import DatasetNotFoundError
+from tinydiff.data.folder import image_folder
 from tinydiff.data.mnist import fashion_mnist, mnist
 
-__all__ = ["Batches", "Dataset", "digits", "fashion_mnist", "mnist", "ordered"]
+__all__ = [
+    "Batches",
+    "Dataset",
+    "DatasetNotFoundError",
+    "cifar10",
+    "digits",
+    "fashion_mnist",
+    "image_folder",
+    "mnist",
+    "ordered",
+]
