@@ -1,0 +1,195 @@
+"""Module: a function with parameters, made of other modules.
+
+A module finds its parameters, buffers and sub-modules among its own attributes, in the order in
+which they were set.  A name is the path of attributes that leads to the thing:
+
+    class Block(Module):
+        def __init__(self):
+            self.norm = GroupNorm(8, 64)          # norm.weight, norm.bias
+            self.conv = Conv2d(64, 64, 3)         # conv.weight, conv.bias
+
+        def forward(self, x):
+            return self.conv(self.norm(x))
+
+Something reachable on several paths is one thing: it is listed once, under the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from tinydiff import backend
+from tinydiff.nn import summary
+from tinydiff.nn.watch import tell_watchers
+from tinydiff.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that belongs to a module and is learned; frozen, it still belongs to it."""
+
+    __slots__ = ()
+
+    def __init__(self, data):
+        super().__init__(data, requires_grad=True)
+
+
+class Module:
+    """Subclass it: set layers and Parameters in ``__init__``, compute in ``forward``.
+
+    training  whether layers such as Dropout and BatchNorm2d behave as in training
+    """
+
+    training = True
+    _buffer_names: tuple[str, ...] = ()
+
+    def forward(self, *inputs, **settings):
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def __call__(self, *inputs, **settings):
+        output = self.forward(*inputs, **settings)
+        tell_watchers(self, output)
+        return output
+
+    def __setattr__(self, name: str, value) -> None:
+        if isinstance(value, (list, tuple, dict)):
+            inside = value.values() if isinstance(value, dict) else value
+            if any(isinstance(v, (Module, Parameter)) for v in inside):
+                raise TypeError(
+                    f"{type(self).__name__}.{name}: modules inside a {type(value).__name__} would "
+                    "not be found; put them into a ModuleList"
+                )
+        object.__setattr__(self, name, value)
+
+    def register_buffer(self, name: str, array) -> None:
+        """Set an attribute that is saved with the module but not learned (running statistics)."""
+        self._buffer_names = (*self._buffer_names, name)
+        setattr(self, name, backend.asarray(array))
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """(path, module) for this module, whose path is "", and all inside it, outer ones first."""
+        seen, stack = set(), [("", self)]
+        while stack:
+            path, module = stack.pop()
+            if module not in seen:
+                seen.add(module)
+                yield path, module
+                inside = [(n, m) for n, m in vars(module).items() if isinstance(m, Module)]
+                stack.extend((_join(path, name), child) for name, child in reversed(inside))
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(path, parameter), learned or frozen."""
+        seen = set()
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter) and value not in seen:
+                    seen.add(value)
+                    yield _join(path, name), value
+
+    def named_buffers(self) -> Iterator[tuple[str, object]]:
+        """(path, array) of everything set with `register_buffer`."""
+        for path, module in self.named_modules():
+            for name in module._buffer_names:
+                yield _join(path, name), getattr(module, name)
+
+    def modules(self) -> Iterator[Module]:
+        return (module for _, module in self.named_modules())
+
+    def parameters(self) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters())
+
+    def buffers(self) -> Iterator[object]:
+        return (buffer for _, buffer in self.named_buffers())
+
+    def num_parameters(self) -> int:
+        """How many numbers the parameters hold together."""
+        return sum(p.size for p in self.parameters())
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """path → copy on the host, for every parameter and buffer."""
+        return {name: np.array(backend.to_numpy(a)) for name, a in self._named_arrays()}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Copy a `state_dict` into this module's arrays, in place.
+
+        Raises ValueError that names every entry which is missing, unknown, of another shape or
+        not numeric; then nothing has been changed.
+        """
+        arrays, given = dict(self._named_arrays()), {k: np.asarray(v) for k, v in state.items()}
+        problems = [f"{name} is missing" for name in arrays if name not in given]
+        problems += [f"{name} is unknown" for name in given if name not in arrays]
+        for name in arrays.keys() & given.keys():
+            new, old = given[name], arrays[name]
+            if new.shape != old.shape:
+                problems.append(f"{name} has shape {new.shape}, expected {old.shape}")
+            elif not np.can_cast(new.dtype, old.dtype, "same_kind"):
+                problems.append(f"{name} holds {new.dtype}, expected {old.dtype}")
+        if problems:
+            raise ValueError(
+                f"load_state_dict: the state does not fit this {type(self).__name__}: "
+                + "; ".join(sorted(problems))
+            )
+        # Views of these arrays are held by optimisers: write into them, do not replace them.
+        for name, old in arrays.items():
+            old[...] = backend.asarray(given[name], dtype=old.dtype)
+
+    def train(self, mode: bool = True):
+        """Behave as in training (or not), here and in all modules inside."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self):
+        """Behave as in evaluation: no dropout, running statistics."""
+        return self.train(False)
+
+    def requires_grad_(self, flag: bool = True):
+        """Learn the parameters, or freeze them: a frozen parameter's gradient is not computed."""
+        for parameter in self.parameters():
+            parameter.requires_grad = flag
+        return self
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero."""
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                parameter.grad[...] = 0
+
+    def astype(self, dtype):
+        """Convert parameters and floating-point buffers; do it before an optimiser holds them."""
+        for module in self.modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    value.data, value.grad = value.data.astype(dtype), None
+                elif name in module._buffer_names and value.dtype.kind == "f":
+                    setattr(module, name, value.astype(dtype))
+        return self
+
+    def summary(self, *inputs, **settings) -> str:
+        """A table of layers: path, type, output shape, parameters.
+
+        Runs the module once on the inputs, in evaluation mode and without a graph.
+        """
+        return summary.table(self, inputs, settings)
+
+    def __repr__(self) -> str:
+        lines = []
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                lines.append(f"{name}={value!r}".replace("\n", "\n  "))
+            elif isinstance(value, Parameter):
+                lines.append(f"{name}={value.shape}")
+            elif isinstance(value, (int, float, str, tuple)) and name[0] != "_":
+                lines.append(f"{name}={value!r}")
+        nested = any("\n" in line for line in lines) or sum(map(len, lines)) > 80
+        inside = "".join(f"\n  {line}," for line in lines) + "\n" if nested else ", ".join(lines)
+        return f"{type(self).__name__}({inside})"
+
+    def _named_arrays(self) -> Iterator[tuple[str, object]]:
+        yield from ((name, parameter.data) for name, parameter in self.named_parameters())
+        yield from self.named_buffers()
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
