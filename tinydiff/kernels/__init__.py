@@ -1,5 +1,78 @@
-"""Raw-array inner loops, without derivatives: the plain ones to read, the fast ones to run."""
+"""Raw-array inner loops, without derivatives: plain ones to read, fast ones to run.
 
-from tinydiff.kernels.plain import *  # noqa: F403
-from tinydiff.kernels.special import erf
+Every kernel has a plain form (`plain`), which is its equation and runs on NumPy and CuPy in any
+floating dtype.  On NumPy in float32 a faster form with the same result is chosen here, by shape;
+``TINYDIFF_KERNELS=plain`` turns that off.
+"""
+
+import os
+
+import numpy as np
+
+from tinydiff import backend
+from tinydiff.kernels import fast, fast_norm, im2col, plain, winograd
+from tinydiff.kernels.plain import max_pool, max_pool_grad, pad, sigmoid, softmax
+from tinydiff.kernels.special import erfc
 from tinydiff.kernels.window import Window, pair
+
+_wanted = os.environ.get("TINYDIFF_KERNELS", "fast")
+if _wanted not in ("fast", "plain"):
+    raise ValueError(f"TINYDIFF_KERNELS is {_wanted!r}, expected 'fast' or 'plain'")
+_FAST = _wanted == "fast" and backend.name == "numpy"
+
+
+def _fast(*arrays) -> bool:
+    return _FAST and all(a is None or a.dtype == np.float32 for a in arrays)
+
+
+def _convolution(channels: int, filters: int, window: Window, *arrays):
+    """The module whose convolution is fastest for this shape."""
+    if not _fast(*arrays):
+        return plain
+    if winograd.suits(channels, filters, window):
+        return winograd
+    return im2col if im2col.suits(window) else plain
+
+
+def conv2d(x, weight, bias, window):
+    kernel = _convolution(x.shape[3], weight.shape[3], window, x, weight, bias)
+    return kernel.conv2d(x, weight, bias, window)
+
+
+def conv2d_input_grad(g, weight, window):
+    kernel = _convolution(weight.shape[2], g.shape[3], window, g, weight)
+    return kernel.conv2d_input_grad(g, weight, window)
+
+
+def conv2d_weight_grad(x, g, window):
+    kernel = _convolution(x.shape[3], g.shape[3], window, x, g)
+    return kernel.conv2d_weight_grad(x, g, window)
+
+
+def _either(name: str):
+    """The fast kernel of that name where all its arrays are float32, else the plain one."""
+    quick, simple = getattr(fast, name), getattr(plain, name)
+
+    def kernel(*args):
+        arrays = [a for a in args if isinstance(a, backend.xp.ndarray)]
+        return (quick if _fast(*arrays) else simple)(*args)
+
+    kernel.__name__, kernel.__doc__ = name, simple.__doc__
+    return kernel
+
+
+matmul, matmul_t, sum_rows = map(_either, ("matmul", "matmul_t", "sum_rows"))
+silu, silu_grad = map(_either, ("silu", "silu_grad"))
+attention, attention_grad = map(_either, ("attention", "attention_grad"))
+
+
+def group_norm(x, weight, bias, groups, eps, silu=False):
+    # With very few pixels (layer norm) or a single image (batch norm) there is no work to share.
+    module = fast_norm if _fast(x, weight, bias) and min(x.shape[:2]) > 1 else plain
+    y, saved, mean, variance = module.group_norm(x, weight, bias, groups, eps, silu)
+    return y, (module, saved), mean, variance
+
+
+def group_norm_grad(g, saved, weight):
+    module, saved = saved
+    return module.group_norm_grad(g, saved, weight)

@@ -1,0 +1,144 @@
+"""Products and elementwise chains shared out over workers, a cache-full at a time (float32)."""
+
+import numpy as np
+
+from tinydiff.kernels.workers import parallel, parallel_sum, scratch
+
+_CHUNK = 1 << 16  # elements of a chain that stay in a worker's cache
+
+
+def matmul(a, b):
+    """`plain.matmul`"""
+    y = np.empty((len(a), b.shape[1]), np.float32)
+    parallel(
+        lambda low, high, _: np.matmul(a[low:high], b, out=y[low:high]),
+        len(a),
+        len(a),
+        a.size + y.size,
+    )
+    return y
+
+
+def matmul_t(a, b):
+    """`plain.matmul_t`"""
+
+    def work(low, high, total):
+        np.add(total, a[low:high].T @ b[low:high], out=total)
+
+    return parallel_sum(work, len(a), len(a), a.size + b.size, (a.shape[1], b.shape[1]))
+
+
+def sum_rows(a):
+    """`plain.sum_rows`: a product with a row of ones, which BLAS does at memory speed"""
+    rows = a.reshape(-1, a.shape[-1])
+    ones = np.ones((1, len(rows)), np.float32)
+
+    def work(low, high, total):
+        np.add(total, ones[:, low:high] @ rows[low:high], out=total)
+
+    chunk = max(1, _CHUNK // a.shape[-1])
+    return parallel_sum(work, len(rows), chunk, a.size, (1, a.shape[-1]))[0]
+
+
+def add(a, b):
+    """a + b of one shape"""
+    y = np.empty(a.shape, np.float32)
+    flat = a.reshape(-1), b.reshape(-1), y.reshape(-1)
+
+    def work(low, high, _):
+        p, q, r = (v[low:high] for v in flat)
+        np.add(p, q, out=r)
+
+    parallel(work, a.size, _CHUNK, a.size)
+    return y
+
+
+def logistic(z, out):
+    """1 / (1 + e⁻ᶻ) in place of ``out``; e⁻ᶻ may overflow to ∞, which gives the right 0."""
+    with np.errstate(over="ignore"):
+        np.negative(z, out=out)
+        np.exp(out, out=out)
+    np.add(out, np.float32(1), out=out)
+    np.reciprocal(out, out=out)
+
+
+def silu(x):
+    """`plain.silu`"""
+    x = np.ascontiguousarray(x)
+    y, s = np.empty(x.shape, np.float32), np.empty(x.shape, np.float32)
+    flat = x.reshape(-1), y.reshape(-1), s.reshape(-1)
+
+    def work(low, high, _):
+        p, q, r = (v[low:high] for v in flat)
+        logistic(p, out=r)
+        np.multiply(p, r, out=q)
+
+    parallel(work, x.size, _CHUNK, x.size)
+    return y, s
+
+
+def silu_slope(y, s, out):
+    """d(x·σ)/dx = y + σ·(1 − y) in ``out``"""
+    np.subtract(np.float32(1), y, out=out)
+    np.multiply(out, s, out=out)
+    np.add(out, y, out=out)
+
+
+def silu_grad(g, y, s):
+    """`plain.silu_grad`"""
+    g = np.ascontiguousarray(g)
+    gx = np.empty(g.shape, np.float32)
+    flat = g.reshape(-1), y.reshape(-1), s.reshape(-1), gx.reshape(-1)
+
+    def work(low, high, _):
+        a, p, q, r = (v[low:high] for v in flat)
+        silu_slope(p, q, out=r)
+        np.multiply(a, r, out=r)
+
+    parallel(work, g.size, _CHUNK, g.size)
+    return gx
+
+
+def attention(q, k, v, mask, scale):
+    """`plain.attention`, one image or head at a time so that its weights stay in the cache"""
+    lead, (t, d), s = q.shape[:-2], q.shape[-2:], k.shape[-2]
+    q, k, v = (a.reshape(-1, *a.shape[-2:]) for a in (q, k, v))
+    p = np.empty((len(q), t, s), np.float32)
+    y = np.empty((len(q), t, v.shape[-1]), np.float32)
+    if mask is not None:
+        mask = np.broadcast_to(mask, (*lead, t, s)).reshape(-1, t, s)
+
+    def work(low, high, _):
+        w = p[low:high]
+        np.matmul(np.multiply(q[low:high], np.float32(scale)), k[low:high].swapaxes(1, 2), out=w)
+        if mask is not None:
+            np.add(w, mask[low:high], out=w)
+        np.subtract(w, w.max(axis=-1, keepdims=True), out=w)
+        np.exp(w, out=w)
+        np.divide(w, w.sum(axis=-1, keepdims=True), out=w)
+        np.matmul(w, v[low:high], out=y[low:high])
+
+    parallel(work, len(q), _CHUNK // (t * s), p.size * d)
+    return y.reshape(*lead, *y.shape[1:]), p.reshape(*lead, t, s)
+
+
+def attention_grad(g, q, k, v, p, scale):
+    """`plain.attention_grad`"""
+    lead = q.shape[:-2]
+    g, q, k, v, p = (a.reshape(-1, *a.shape[-2:]) for a in (g, q, k, v, p))
+    gq, gk, gv, gs = (np.empty(a.shape, np.float32) for a in (q, k, v, p))
+    scale = np.float32(scale)
+
+    def work(low, high, _):
+        w, a, s = p[low:high], g[low:high], gs[low:high]
+        np.matmul(w.swapaxes(1, 2), a, out=gv[low:high])
+        np.matmul(a, v[low:high].swapaxes(1, 2), out=s)
+        t = scratch("product", *s.shape)
+        np.multiply(s, w, out=t)
+        np.subtract(s, t.sum(axis=-1, keepdims=True), out=s)
+        np.multiply(s, w, out=s)
+        np.matmul(s, k[low:high] * scale, out=gq[low:high])
+        np.matmul(s.swapaxes(1, 2), q[low:high] * scale, out=gk[low:high])
+
+    parallel(work, len(q), _CHUNK // (p.shape[1] * p.shape[2]), p.size * q.shape[2])
+    return tuple(a.reshape(*lead, *a.shape[1:]) for a in (gq, gk, gv, gs))

@@ -1,0 +1,166 @@
+"""Convolution as one matrix product: every output pixel becomes a row of the pixels it sees.
+
+    rows[n·i·j, a·b·c] = x[n, i·s + a·d − p, j·s + b·d − p, c],     y = rows @ weight
+
+The rows of a few images at a time stay in the cache; channels last makes each a few long copies.
+The input gradient is again such a product.  With stride s the pixels of one residue class modulo
+s meet only the taps of one class, so it falls into s × s small convolutions of stride 1 over g
+("phases"); for stride 1 there is one, with the kernel turned by 180°.
+
+Source: K. Chellapilla et al., "High performance convolutional neural networks …", 2006;
+phases: W. Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tinydiff.kernels.window import Window
+from tinydiff.kernels.workers import parallel, parallel_sum, scratch
+
+_ROWS = 1 << 18  # elements of `rows` at a time
+
+
+def suits(window: Window) -> bool:
+    """One group of channels, and not both stride and dilation."""
+    return window.groups == 1 and (window.stride == (1, 1) or window.dilation == (1, 1))
+
+
+def conv2d(x, weight, bias, window: Window):
+    """`plain.conv2d`"""
+    x = np.ascontiguousarray(x)
+    n, (h, w), filters = len(x), window.out, weight.shape[3]
+    matrix = np.ascontiguousarray(weight).reshape(-1, filters)
+    y = np.empty((n, h, w, filters), np.float32)
+
+    def work(low, high, _):
+        rows = _seen(x[low:high], window)
+        out = y[low:high].reshape(len(rows), filters)
+        np.matmul(rows, matrix, out=out)
+        if bias is not None:
+            np.add(out, bias, out=out)
+
+    parallel(work, n, _ROWS // (h * w * len(matrix)), n * h * w * len(matrix))
+    return y
+
+
+def conv2d_weight_grad(x, g, window: Window):
+    """`plain.conv2d_weight_grad`"""
+    x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
+    n, h, w, filters = g.shape
+    taps = window.kernel[0] * window.kernel[1] * x.shape[3]
+
+    def work(low, high, total):
+        rows = _seen(x[low:high], window)
+        part = scratch("product", taps, filters)
+        np.matmul(rows.T, g[low:high].reshape(len(rows), filters), out=part)
+        np.add(total, part, out=total)
+
+    elements = h * w * taps
+    total = parallel_sum(work, n, _ROWS // elements, n * elements, (taps, filters))
+    return total.reshape(*window.kernel, x.shape[3], filters)
+
+
+def conv2d_input_grad(g, weight, window: Window):
+    """`plain.conv2d_input_grad`"""
+    g = np.ascontiguousarray(g)
+    n, channels = len(g), weight.shape[2]
+    gx = np.empty((n, *window.image, channels), np.float32)
+    phases = [(down, right) for down in _phases(window, 0) for right in _phases(window, 1)]
+    turned = [
+        np.ascontiguousarray(weight[down.taps, right.taps][::-1, ::-1].swapaxes(2, 3))
+        for down, right in phases
+    ]
+    margins = tuple(_margins(window, axis) for axis in (0, 1))
+    dilation = window.dilation
+    (sh, sw), (top, left) = window.stride, (margins[0][0], margins[1][0])
+
+    def work(low, high, _):
+        padded = _pad(g[low:high], margins)
+        for (down, right), w in zip(phases, turned, strict=True):
+            target = gx[low:high, down.pixel :: sh, right.pixel :: sw]
+            if w.size == 0:
+                target[...] = 0  # between windows that do not touch
+                continue
+            start = padded[:, top + down.start :, left + right.start :]
+            rows = _rows(start, w.shape[:2], (1, 1), dilation, target.shape[1:3])
+            product = scratch("product", len(rows), channels)
+            np.matmul(rows, w.reshape(-1, channels), out=product)
+            np.copyto(target, product.reshape(target.shape))
+
+    elements = g[0].size * weight[:, :, 0, 0].size
+    parallel(work, n, _ROWS // elements, n * elements)
+    return gx
+
+
+class _Phase(NamedTuple):
+    """Along one axis, the input pixels whose place in the padded input is ≡ r modulo the stride."""
+
+    pixel: int  # the first of them; the others follow in steps of the stride
+    count: int
+    taps: slice  # the taps that meet them
+    size: int  # how many
+    start: int  # where in g the window of the first pixel begins
+
+
+def _phases(window: Window, axis: int) -> list[_Phase]:
+    s, k, n = window.stride[axis], window.kernel[axis], window.image[axis]
+    p, d = window.padding[axis][0], window.dilation[axis]
+    phases = []
+    for r in range(s):
+        size = len(range(r, k, s))
+        pixel = (r - p) % s
+        count = len(range(pixel, n, s))
+        start = (p + pixel - r) // s - (size - 1) * d
+        if count:
+            phases.append(_Phase(pixel, count, slice(r, None, s), size, start))
+    return phases
+
+
+def _margins(window: Window, axis: int) -> tuple[int, int]:
+    """How much padding g needs so that every window of every phase finds what it reads."""
+    d, phases = window.dilation[axis], _phases(window, axis)
+    before = max(-p.start for p in phases)
+    after = max(p.start + p.count + (p.size - 1) * d - window.out[axis] for p in phases)
+    return max(before, 0), max(after, 0)
+
+
+def _seen(x, window: Window):
+    """The matrix of what each output pixel sees."""
+    padded = _pad(x, window.padding)
+    return _rows(padded, window.kernel, window.stride, window.dilation, window.out)
+
+
+def _pad(x, padding):
+    """x with zeros around the images, in scratch; x itself where there is nothing to add."""
+    (top, bottom), (left, right) = padding
+    if not (top or bottom or left or right):
+        return x
+    n, h, w, c = x.shape
+    padded = scratch("padded", n, h + top + bottom, w + left + right, c)
+    padded[:, :top] = 0
+    padded[:, top + h :] = 0
+    padded[:, top : top + h, :left] = 0
+    padded[:, top : top + h, left + w :] = 0
+    padded[:, top : top + h, left : left + w] = x
+    return padded
+
+
+def _rows(x, kernel, stride, dilation, out):
+    """(n·H'·W', kh·kw·C): for each output pixel, the pixels under the window at it."""
+    (kh, kw), (sh, sw), (dh, dw), (h, w) = kernel, stride, dilation, out
+    n, c = len(x), x.shape[3]
+    if kernel == (1, 1) and x.shape[1:3] == out and x.flags.c_contiguous:
+        return x.reshape(-1, c)
+    image, row, pixel, value = x.strides
+    if dw == 1:  # the taps of one row lie side by side: one run of kw·C numbers
+        shape, strides = (kw * c,), (value,)
+    else:
+        shape, strides = (kw, c), (dw * pixel, value)
+    windows = as_strided(
+        x, (n, h, w, kh, *shape), (image, sh * row, sw * pixel, dh * row, *strides)
+    )
+    rows = scratch("rows", n * h * w, kh * kw * c)
+    np.copyto(rows.reshape(windows.shape), windows)
+    return rows

@@ -1,0 +1,118 @@
+"""A few threads that share the work of one kernel, each with BLAS at a single thread.
+
+NumPy's loops and BLAS release Python's lock, so threads over slices of the batch keep all cores
+busy, elementwise chains included, which a threaded BLAS alone leaves to one.  Each worker takes
+one contiguous share: the same number of workers gives the same bits.
+
+``TINYDIFF_NUM_THREADS`` sets the number; by default, the cores available to the process.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+SMALL = 1 << 16  # elements below which starting a thread costs more than it saves
+
+
+def _thread_count() -> int:
+    wanted = os.environ.get("TINYDIFF_NUM_THREADS", "")
+    if wanted:
+        if not wanted.isdigit() or int(wanted) < 1:
+            raise ValueError(f"TINYDIFF_NUM_THREADS is {wanted!r}, expected a whole number ≥ 1")
+        return int(wanted)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+THREADS = _thread_count()
+_pool: ThreadPoolExecutor | None = None
+_blas: list | None = None
+_local = threading.local()
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = None  # threads do not survive a fork
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+class single_threaded_blas:
+    """``with single_threaded_blas():`` BLAS uses one thread inside, what it had before after."""
+
+    def __enter__(self) -> None:
+        global _blas
+        if _blas is None:
+            libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+            _blas = [lib for lib in libraries if lib.num_threads is not None]
+        self._before = [(lib, lib.get_num_threads()) for lib in _blas]
+        for lib, threads in self._before:
+            if threads != 1:
+                lib.set_num_threads(1)
+
+    def __exit__(self, *exception) -> None:
+        for lib, threads in self._before:
+            if threads != 1:
+                lib.set_num_threads(threads)
+
+
+def parallel(work: Callable[[int, int, int], None], n: int, chunk: int, elements: int) -> None:
+    """Call work(low, high, worker) for consecutive chunks of range(n), shared out over workers.
+
+    elements   the size of the whole job in array elements; small jobs stay on this thread
+    """
+    global _pool
+    chunk = max(1, chunk)
+    workers = min(THREADS, n) if elements >= SMALL else 1
+
+    def share(worker: int) -> None:
+        low, high = n * worker // workers, n * (worker + 1) // workers
+        for i in range(low, high, chunk):
+            work(i, min(i + chunk, high), worker)
+
+    with single_threaded_blas():
+        if workers == 1:
+            return share(0)
+        if _pool is None:
+            _pool = ThreadPoolExecutor(max(THREADS - 1, 1), thread_name_prefix="tinydiff")
+        futures = [_pool.submit(share, k) for k in range(1, workers)]
+        share(0)
+        for future in futures:
+            future.result()
+
+
+def parallel_sum(work: Callable, n: int, chunk: int, elements: int, shape) -> np.ndarray:
+    """Σ over chunks: work(low, high, total) adds its part to the total of its worker."""
+    totals: list = [None] * THREADS
+
+    def add(low: int, high: int, worker: int) -> None:
+        if totals[worker] is None:
+            totals[worker] = np.zeros(shape, np.float32)
+        work(low, high, totals[worker])
+
+    parallel(add, n, chunk, elements)
+    first, *rest = (total for total in totals if total is not None)
+    for other in rest:
+        first += other
+    return first
+
+
+def scratch(name: str, *shape: int) -> np.ndarray:
+    """This thread's own float32 buffer of that name, reused by every kernel; contents undefined."""
+    size = 1
+    for n in shape:
+        size *= n
+    buffers = _local.__dict__
+    buffer = buffers.get(name)
+    if buffer is None or buffer.size < size:
+        buffer = buffers[name] = np.empty(size, np.float32)
+    return buffer[:size].reshape(shape)
