@@ -1,0 +1,279 @@
+"""Pictures on disk are the arrays that were given, and a failed write leaves nothing behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinydiff.images import grid, save_gif, save_png, to_float, to_uint8, write_atomically
+
+BYTES = np.arange(256, dtype=np.uint8)
+
+
+def read(path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def read_gif(path) -> tuple[list[np.ndarray], list[int]]:
+    with Image.open(path) as image:
+        frames, durations = [], []
+        for i in range(image.n_frames):
+            image.seek(i)
+            frames.append(np.asarray(image.convert("RGB")))
+            durations.append(image.info["duration"])
+        return frames, durations
+
+
+# Bytes and floats
+
+
+@pytest.mark.parametrize("value_range", [(-1, 1), (0, 1), (-0.3, 7.7)])
+def test_every_byte_survives_the_way_there_and_back(value_range):
+    x = to_float(BYTES, value_range)
+    assert x.dtype == np.float32
+    assert np.array_equal(to_uint8(x, value_range), BYTES)
+    assert np.array_equal(to_uint8(x.astype(np.float64), value_range), BYTES)
+    exact = np.linspace(*value_range, 256)
+    np.testing.assert_allclose(x, exact, atol=1e-6)
+
+
+@pytest.mark.parametrize("value_range", [(-1, 1), (0, 1)])
+def test_the_ends_are_exact(value_range):
+    assert to_float(BYTES, value_range)[[0, 255]].tolist() == list(value_range)
+
+
+def test_to_uint8_rounds_and_clips():
+    x = np.array([-1.5, -1, 0, 0.5019, 1, 1.001, 30], np.float32)
+    assert to_uint8(x).tolist() == [0, 0, 128, 191, 255, 255, 255]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_to_uint8_refuses_what_has_no_byte(bad):
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        to_uint8(np.array([0.0, bad]))
+
+
+def test_conversions_refuse_the_wrong_type():
+    with pytest.raises(TypeError, match="images must be uint8"):
+        to_float(np.zeros(3))
+    with pytest.raises(TypeError, match="x must be floats, got uint8"):
+        to_uint8(BYTES)
+    with pytest.raises(TypeError, match=r"x must be a NumPy array, got list .*to_numpy"):
+        to_uint8([0.5])
+    with pytest.raises(ValueError, match="value_range must be"):
+        to_float(BYTES, (1, 1))
+
+
+# Grids
+
+
+def test_grid_puts_pictures_row_by_row():
+    pictures = np.arange(1, 6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 3, 1), "u1")
+    table = grid(pictures, 3, pad=1, fill=1)
+    assert table.shape == (1 + 2 * (2 + 1), 1 + 3 * (3 + 1), 1)
+    for i in range(5):
+        row, column = divmod(i, 3)
+        cell = table[1 + 3 * row : 3 + 3 * row, 1 + 4 * column : 4 + 4 * column]
+        assert (cell == i + 1).all()
+    assert (table == 255).sum() == table.size - 5 * 6
+    assert table.dtype == np.uint8
+
+
+def test_grid_of_floats_and_colours():
+    pictures = np.random.default_rng(0).random((4, 5, 5, 3)).astype(np.float32)
+    table = grid(pictures, pad=0)
+    assert table.dtype == np.float32
+    assert np.array_equal(table[:5, 5:], pictures[1])
+    assert np.array_equal(table[5:, :5], pictures[2])
+    assert (grid(pictures, pad=2, fill=0.25)[:2] == 0.25).all()
+
+
+def test_grid_of_grey_pictures_without_a_channel_axis():
+    assert grid(np.zeros((7, 4, 4)), pad=2).shape == (2 + 3 * 6, 2 + 3 * 6, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"images": np.zeros((4, 4))}, "images must be"),
+        ({"images": np.zeros((0, 4, 4))}, "images must be"),
+        ({"images": np.zeros((2, 4, 4, 4))}, "images must be"),
+        ({"columns": 0}, "columns must be at least 1"),
+        ({"pad": -1}, "pad must not be negative"),
+        ({"fill": 255}, r"fill must lie in \[0, 1\]"),
+    ],
+)
+def test_grid_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        grid(**{"images": np.zeros((2, 4, 4)), **arguments})
+
+
+# PNG
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (6, 7, 1), (6, 7, 3)])
+def test_png_holds_the_picture(tmp_path, shape):
+    picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    expected = picture.reshape(shape[:2]) if shape[-1] == 1 else picture
+    save_png(tmp_path / "bytes.png", picture)
+    save_png(tmp_path / "floats.png", picture / np.float32(255))
+    save_png(str(tmp_path / "large.png"), picture, scale=3)
+    assert np.array_equal(read(tmp_path / "bytes.png"), expected)
+    assert np.array_equal(read(tmp_path / "floats.png"), expected)
+    assert np.array_equal(read(tmp_path / "large.png"), np.kron(expected, ones(expected.ndim)))
+
+
+def ones(axes: int) -> np.ndarray:
+    return np.ones((3, 3, 1)[:axes], np.uint8)
+
+
+def test_round_off_beyond_the_range_is_forgiven(tmp_path):
+    save_png(tmp_path / "a.png", np.array([[-1e-6, 1 + 1e-6]]))
+    assert read(tmp_path / "a.png").tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize(
+    ("picture", "error", "message"),
+    [
+        (np.full((4, 4), -0.5), ValueError, r"image must lie in \[0, 1\], .*-0.5 .* use to_uint8"),
+        (np.full((4, 4), 200.0), ValueError, "range from 200 to 200"),
+        (np.full((4, 4), np.nan), ValueError, "nan"),
+        (np.zeros((4, 4), int), TypeError, "image must be uint8 or floats"),
+        (np.zeros((4, 4), bool), TypeError, "got bool"),
+        (np.zeros(4), ValueError, "image must be"),
+        (np.zeros((4, 4, 2)), ValueError, r"got \(4, 4, 2\)"),
+        (np.zeros((1, 4, 4, 1)), ValueError, "image must be"),
+        (np.zeros((0, 4)), ValueError, "image must be"),
+        ([[0.0]], TypeError, "image must be a NumPy array, got list"),
+    ],
+)
+def test_png_refuses_and_leaves_nothing(tmp_path, picture, error, message):
+    with pytest.raises(error, match=message):
+        save_png(tmp_path / "a.png", picture)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scale_must_be_positive(tmp_path):
+    with pytest.raises(ValueError, match="scale must be at least 1, got 0"):
+        save_png(tmp_path / "a.png", np.zeros((2, 2)), scale=0)
+
+
+# GIF
+
+
+def ramp(count: int, shape=(8, 8, 1)) -> list[np.ndarray]:
+    return [np.full(shape, i / count, np.float32) for i in range(count)]
+
+
+def test_gif_holds_its_frames_and_its_last_one_longer(tmp_path):
+    frames = ramp(5)
+    save_gif(tmp_path / "a.gif", frames, fps=25, hold=1.5, scale=2)
+    seen, durations = read_gif(tmp_path / "a.gif")
+    assert durations == [40, 40, 40, 40, 1500]
+    for frame, picture in zip(frames, seen, strict=True):
+        assert picture.shape == (16, 16, 3)
+        assert abs(picture / 255 - frame.mean()).max() <= 0.5 / 15 + 0.01  # 16 greys
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.info["loop"] == 0
+
+
+def test_gif_of_an_array_of_bytes(tmp_path):
+    frames = np.zeros((4, 6, 5), np.uint8)
+    frames[np.arange(4), np.arange(4)] = 255
+    save_gif(tmp_path / "a.gif", frames)
+    seen, _ = read_gif(tmp_path / "a.gif")
+    assert np.array_equal(np.stack(seen)[..., 0], frames)
+
+
+def test_gif_in_colour_without_flicker(tmp_path):
+    frames = np.zeros((3, 8, 8, 3), np.uint8)
+    frames[:, :, :4] = 250, 10, 60
+    frames[np.arange(3), np.arange(3), 6] = 20, 180, 90
+    save_gif(tmp_path / "a.gif", frames)
+    seen, _ = read_gif(tmp_path / "a.gif")
+    assert abs(np.stack(seen).astype(int) - frames).max() <= 2
+    assert (np.stack(seen)[:, :, :4] == seen[0][0, 0]).all()
+
+
+def test_gif_of_a_single_frame(tmp_path):
+    save_gif(tmp_path / "a.gif", ramp(1), hold=0)
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.size == (8, 8)
+
+
+def test_gif_of_noise_is_small(tmp_path):
+    """Four bits a pixel and what LZW adds to noise, instead of eight and that."""
+    noise = np.random.default_rng(0).random((20, 64, 64))
+    save_gif(tmp_path / "a.gif", noise)
+    assert (tmp_path / "a.gif").stat().st_size < 0.75 * noise.size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"frames": []}, "frames is empty"),
+        ({"frames": [np.zeros((4, 4)), np.zeros((4, 5))]}, r"frames\[1\] is \(4, 5\)"),
+        ({"frames": [np.zeros((4, 4)), np.full((4, 4), 2.0)]}, r"frames\[1\] must lie in"),
+        ({"fps": 0}, "fps must lie"),
+        ({"fps": 60}, "fps must lie"),
+        ({"hold": -1}, "hold must not be negative"),
+        ({"scale": 0}, "scale must be at least 1"),
+    ],
+)
+def test_gif_refuses_and_leaves_nothing(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        save_gif(tmp_path / "a.gif", **{"frames": ramp(2), **arguments})
+    assert list(tmp_path.iterdir()) == []
+
+
+# Writing
+
+
+def test_missing_folders_are_made(tmp_path):
+    save_png(tmp_path / "runs" / "first" / "a.png", np.zeros((2, 2)))
+    assert (tmp_path / "runs" / "first" / "a.png").is_file()
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch, failing):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_written_file_replaces_the_old_one_and_has_the_usual_permissions(tmp_path):
+    path, usual = tmp_path / "a", tmp_path / "usual"
+    path.write_bytes(b"old")
+    usual.write_bytes(b"")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode == usual.stat().st_mode
+
+
+def test_importing_pictures_and_data_is_cheap():
+    """Pillow, tqdm and urllib wait until a function needs them (whatever tinydiff itself does)."""
+    code = """if True:
+        import sys, types
+        package = types.ModuleType("tinydiff")
+        package.__path__ = [sys.argv[1]]
+        sys.modules["tinydiff"] = package
+        import tinydiff.images, tinydiff.data
+        print({"PIL", "tqdm", "urllib.request", "http.client"} & set(sys.modules))
+    """
+    package = Path(__file__).parents[1] / "tinydiff"
+    command = [sys.executable, "-c", code, str(package)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
