@@ -22,8 +22,8 @@ def matmul(a, b):
 def matmul_t(a, b):
     """`plain.matmul_t`"""
 
-    def work(low, high, total):
-        np.add(total, a[low:high].T @ b[low:high], out=total)
+    def work(low, high, out):
+        np.matmul(a[low:high].T, b[low:high], out=out)
 
     return parallel_sum(work, len(a), len(a), a.size + b.size, (a.shape[1], b.shape[1]))
 
@@ -33,8 +33,8 @@ def sum_rows(a):
     rows = a.reshape(-1, a.shape[-1])
     ones = np.ones((1, len(rows)), np.float32)
 
-    def work(low, high, total):
-        np.add(total, ones[:, low:high] @ rows[low:high], out=total)
+    def work(low, high, out):
+        np.matmul(ones[:, low:high], rows[low:high], out=out)
 
     chunk = max(1, _CHUNK // a.shape[-1])
     return parallel_sum(work, len(rows), chunk, a.size, (1, a.shape[-1]))[0]

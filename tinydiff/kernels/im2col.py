@@ -51,11 +51,9 @@ def conv2d_weight_grad(x, g, window: Window):
     n, h, w, filters = g.shape
     taps = window.kernel[0] * window.kernel[1] * x.shape[3]
 
-    def work(low, high, total):
+    def work(low, high, out):
         rows = _seen(x[low:high], window)
-        part = scratch("product", taps, filters)
-        np.matmul(rows.T, g[low:high].reshape(len(rows), filters), out=part)
-        np.add(total, part, out=total)
+        np.matmul(rows.T, g[low:high].reshape(len(rows), filters), out=out)
 
     elements = h * w * taps
     total = parallel_sum(work, n, _ROWS // elements, n * elements, (taps, filters))

@@ -91,15 +91,13 @@ def conv2d_weight_grad(x, g, window: Window):
     down, right = _tiles(h), _tiles(w)
     first = (window.padding[0][0], window.padding[1][0])
 
-    def work(low, high, total):
+    def work(low, high, out):
         tiles = (high - low) * down * right
         seen = _transformed_tiles(x[low:high], down, right, first)
         blocks = _blocks(g[low:high], down, right)
         spread = scratch("spread", 36, tiles * filters)
         np.matmul(_OUTPUT_T, blocks, out=spread)
-        part = scratch("product", 36, channels, filters)
-        np.matmul(seen.transpose(0, 2, 1), spread.reshape(36, tiles, filters), out=part)
-        np.add(total, part, out=total)
+        np.matmul(seen.transpose(0, 2, 1), spread.reshape(36, tiles, filters), out=out)
 
     chunk = _images_at_a_time(n, down * right, max(channels, filters))
     total = parallel_sum(work, n, chunk, x.size + g.size, (36, channels, filters))

@@ -91,13 +91,18 @@ def parallel(work: Callable[[int, int, int], None], n: int, chunk: int, elements
 
 
 def parallel_sum(work: Callable, n: int, chunk: int, elements: int, shape) -> np.ndarray:
-    """Σ over chunks: work(low, high, total) adds its part to the total of its worker."""
+    """Σ over chunks of what work(low, high, out) writes into ``out``, an array of that shape."""
     totals: list = [None] * THREADS
 
     def add(low: int, high: int, worker: int) -> None:
-        if totals[worker] is None:
-            totals[worker] = np.zeros(shape, np.float32)
-        work(low, high, totals[worker])
+        total = totals[worker]
+        if total is None:
+            totals[worker] = np.empty(shape, np.float32)
+            work(low, high, totals[worker])
+        else:
+            part = scratch("part", *shape)
+            work(low, high, part)
+            np.add(total, part, out=total)
 
     parallel(add, n, chunk, elements)
     first, *rest = (total for total in totals if total is not None)
