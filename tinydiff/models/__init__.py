@@ -1,0 +1,3 @@
+"""Networks."""
+
+from tinydiff.models.unet import UNet

@@ -1,0 +1,65 @@
+"""The two blocks a diffusion U-Net is made of.
+
+Source: J. Ho et al., "Denoising diffusion probabilistic models", 2020, appendix B.
+"""
+
+from tinydiff import nn, ops
+from tinydiff.tensor import Tensor
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(drop(silu(norm(conv(silu(norm(x))) + W·embedding))))
+
+    x (N, H, W, in), embedding (N, size), already activated → (N, H, W, out).  The last
+    convolution starts at zero, so the block starts as the identity; where the number of channels
+    changes, x passes through a 1×1 convolution.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, embedding: int, *, groups: int, dropout: float
+    ):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, in_channels, silu=True)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.embed = nn.Linear(embedding, out_channels)
+        self.norm2 = nn.GroupNorm(groups, out_channels, silu=True)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        same = in_channels == out_channels
+        self.shortcut = None if same else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = self.conv1(self.norm1(x))
+        h = h + self.embed(embedding).reshape(len(x), 1, 1, -1)
+        h = self.conv2(self.dropout(self.norm2(h)))
+        return h + (x if self.shortcut is None else self.shortcut(x))
+
+
+class SelfAttentionBlock(nn.Module):
+    """x + proj(attention(q, k, v)): every pixel looks at every other
+
+    q, k, v are linear in norm(x); (N, H, W, C) → (N, H, W, C).  The projection starts at zero.
+    """
+
+    def __init__(self, channels: int, *, groups: int, heads: int = 1):
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"heads={heads} does not divide {channels} channels")
+        self.heads = heads
+        self.norm = nn.GroupNorm(groups, channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = zero_init(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, h, w, c = x.shape
+        qkv = self.qkv(self.norm(x)).reshape(n, h * w, 3, self.heads, c // self.heads)
+        q, k, v = (qkv[:, :, i].transpose(0, 2, 1, 3) for i in range(3))
+        out = ops.attention(q, k, v).transpose(0, 2, 1, 3).reshape(n, h, w, c)
+        return x + self.proj(out)
+
+
+def zero_init(layer: nn.Module) -> nn.Module:
+    """The layer, with weight and bias set to zero."""
+    for parameter in layer.parameters():
+        parameter.data[...] = 0
+    return layer

@@ -1,0 +1,181 @@
+"""The U-Net that predicts the noise: down to a few pixels, up again, with copies across.
+
+Source: J. Ho et al., "Denoising diffusion probabilistic models", 2020, appendix B, after
+O. Ronneberger et al., "U-Net", 2015.  The defaults are their network: for CIFAR-10,
+UNet(3, base_channels=128, channel_mults=(1, 2, 2, 2)) has 35,746,307 parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tinydiff import backend, nn, ops
+from tinydiff.backend import xp
+from tinydiff.models.blocks import ResidualBlock, SelfAttentionBlock, zero_init
+from tinydiff.models.embedding import sinusoidal_embedding
+from tinydiff.tensor import Tensor
+
+
+class UNet(nn.Module):
+    """Called as model(x, t, cond=None): x (N, H, W, in), t (N,), cond (N,) → (N, H, W, out)
+
+    out_channels      channels of the output; default: as many as go in
+    base_channels     channels at full resolution
+    channel_mults     per level, from full resolution down, the multiple of base_channels; each
+                      level halves the image, so H and W must be divisible by 2^(levels − 1)
+    num_res_blocks    residual blocks a level on the way down; one more on the way up
+    attention_levels  levels (0 = full resolution) with self-attention; the middle always has it
+    num_classes       labels 0 … num_classes − 1, and num_classes itself for "none"
+    resample          "conv": stride-2 convolution down, nearest neighbour and convolution up;
+                      "transpose": up by 4×4 transposed convolution of stride 2
+    patch             a pixel-unshuffle stem: patch × patch pixels become the channels of one
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int | None = None,
+        *,
+        base_channels: int = 64,
+        channel_mults: Sequence[int] = (1, 2, 2),
+        num_res_blocks: int = 2,
+        attention_levels: Sequence[int] = (1,),
+        num_classes: int | None = None,
+        dropout: float = 0.0,
+        resample: str = "conv",
+        num_heads: int = 1,
+        norm_groups: int = 32,
+        patch: int = 1,
+    ):
+        super().__init__()
+        levels = len(channel_mults)
+        if levels < 1 or any(not 0 <= level < levels for level in attention_levels):
+            raise ValueError(
+                f"UNet: attention_levels {tuple(attention_levels)} must lie in 0 … {levels - 1}"
+            )
+        if resample not in ("conv", "transpose"):
+            raise ValueError(f'UNet: resample is {resample!r}, expected "conv" or "transpose"')
+        if any(base_channels * m % norm_groups for m in channel_mults):
+            raise ValueError(
+                f"UNet: norm_groups={norm_groups} does not divide the channels "
+                f"{[base_channels * m for m in channel_mults]}"
+            )
+        out_channels = in_channels if out_channels is None else out_channels
+        self.in_channels, self.num_classes, self.patch = in_channels, num_classes, patch
+        self.base_channels, self.levels = base_channels, levels
+        embedding = 4 * base_channels
+        self.time1 = nn.Linear(base_channels, embedding)
+        self.time2 = nn.Linear(embedding, embedding)
+        self.label = None if num_classes is None else nn.Embedding(num_classes + 1, embedding)
+
+        def residual(channels: int, level: int) -> nn.ModuleList:
+            """A residual block to this level's channels, and attention where it is asked for."""
+            width = base_channels * channel_mults[level]
+            settings = {"groups": norm_groups, "dropout": dropout}
+            block = nn.ModuleList([ResidualBlock(channels, width, embedding, **settings)])
+            if level in attention_levels:
+                block.append(SelfAttentionBlock(width, groups=norm_groups, heads=num_heads))
+            return block
+
+        channels = base_channels
+        self.stem = nn.Conv2d(in_channels * patch**2, channels, 3, padding=1)
+        skips = [channels]
+        self.down = nn.ModuleList()
+        for level, mult in enumerate(channel_mults):
+            blocks = nn.ModuleList()
+            for _ in range(num_res_blocks):
+                blocks.append(residual(channels, level))
+                channels = base_channels * mult
+                skips.append(channels)
+            shrink = None
+            if level < levels - 1:
+                # "same" on even sizes pads below and right only, as Ho et al.'s code does.
+                shrink = nn.Conv2d(channels, channels, 3, stride=2, padding="same")
+                skips.append(channels)
+            self.down.append(_Level(blocks, shrink))
+
+        self.middle = nn.ModuleList(
+            [
+                ResidualBlock(channels, channels, embedding, groups=norm_groups, dropout=dropout),
+                SelfAttentionBlock(channels, groups=norm_groups, heads=num_heads),
+                ResidualBlock(channels, channels, embedding, groups=norm_groups, dropout=dropout),
+            ]
+        )
+
+        self.up = nn.ModuleList()
+        for level in reversed(range(levels)):
+            blocks = nn.ModuleList()
+            for _ in range(num_res_blocks + 1):
+                blocks.append(residual(channels + skips.pop(), level))
+                channels = base_channels * channel_mults[level]
+            grow = None
+            if level > 0 and resample == "conv":
+                grow = nn.Sequential(
+                    nn.Upsample(2), nn.Conv2d(channels, channels, 3, padding=1)
+                )
+            elif level > 0:
+                grow = nn.ConvTranspose2d(channels, channels, 4, stride=2, padding="same")
+            self.up.append(_Level(blocks, grow))
+
+        self.norm = nn.GroupNorm(norm_groups, channels, silu=True)
+        self.head = zero_init(nn.Conv2d(channels, out_channels * patch**2, 3, padding=1))
+
+    def forward(self, x, t, cond=None) -> Tensor:
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        self._check(x, t, cond)
+        embedding = self._embed(t, cond)
+        if self.patch > 1:
+            x = ops.pixel_unshuffle(x, factor=self.patch)
+        h = self.stem(x)
+        skips = [h]
+        for level in self.down:
+            for block in level.blocks:
+                h = _run(block, h, embedding)
+                skips.append(h)
+            if level.resample is not None:
+                h = level.resample(h)
+                skips.append(h)
+        h = _run(self.middle, h, embedding)
+        for level in self.up:
+            for block in level.blocks:
+                h = _run(block, ops.concat([h, skips.pop()]), embedding)
+            if level.resample is not None:
+                h = level.resample(h)
+        h = self.head(self.norm(h))
+        return ops.pixel_shuffle(h, factor=self.patch) if self.patch > 1 else h
+
+    def _embed(self, t, cond) -> Tensor:
+        """Time and label as one activated vector (N, 4·base_channels)."""
+        waves = sinusoidal_embedding(backend.asarray(t), self.base_channels)
+        embedding = self.time2(ops.silu(self.time1(Tensor(waves))))
+        if self.label is not None:
+            embedding = embedding + self.label(cond)
+        return ops.silu(embedding)
+
+    def _check(self, x: Tensor, t, cond) -> None:
+        step = self.patch * 2 ** (self.levels - 1)
+        if x.ndim != 4 or x.shape[3] != self.in_channels or x.shape[1] % step or x.shape[2] % step:
+            raise ValueError(
+                f"UNet: x has shape {x.shape}, expected (N, H, W, {self.in_channels}) "
+                f"with H and W divisible by {step}; pad the images (Batches has pad=) or use "
+                "fewer levels"
+            )
+        if xp.ndim(t) != 1 or len(t) != len(x):
+            raise ValueError(f"UNet: t has shape {xp.shape(t)}, expected one per image ({len(x)},)")
+        if (cond is None) != (self.num_classes is None):
+            wanted = "labels (N,), num_classes for none" if cond is None else "no cond"
+            raise ValueError(f"UNet: with num_classes={self.num_classes} pass {wanted}")
+
+
+class _Level(nn.Module):
+    """One resolution: its blocks, and the layer that leads to the next (None at the end)."""
+
+    def __init__(self, blocks: nn.ModuleList, resample: nn.Module | None):
+        super().__init__()
+        self.blocks, self.resample = blocks, resample
+
+
+def _run(block: nn.ModuleList, h: Tensor, embedding: Tensor) -> Tensor:
+    for layer in block:
+        h = layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h)
+    return h
