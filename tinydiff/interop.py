@@ -11,6 +11,8 @@ A gradient has the layout of what it is the gradient of; vectors are the same on
 
 import numpy as np
 
+from tinydiff import backend
+
 _AXES = {
     "image": (0, 3, 1, 2),
     "conv": (3, 2, 0, 1),
@@ -36,7 +38,7 @@ def _axes(kind: str) -> tuple[int, ...]:
 
 
 def _permuted(array, kind: str, axes) -> np.ndarray:
-    array = np.asarray(array)
+    array = backend.to_numpy(array)
     if array.ndim != len(axes):
         raise ValueError(
             f"interop: shape {array.shape} has {array.ndim} axes, "
