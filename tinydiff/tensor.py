@@ -15,6 +15,7 @@ Source: A. G. Baydin et al., "Automatic differentiation in machine learning: a s
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import operator
 from collections.abc import Callable, Iterator, Sequence
@@ -31,15 +32,25 @@ _recording = True
 class no_grad:
     """``with no_grad():`` (or ``@no_grad()``): operations inside remember nothing."""
 
+    def __init__(self):
+        self._before = []  # one object may be entered again while it is open
+
     def __enter__(self) -> None:
         global _recording
-        self._before, _recording = _recording, False
+        self._before.append(_recording)
+        _recording = False
 
     def __exit__(self, *exception) -> None:
         global _recording
-        _recording = self._before
+        _recording = self._before.pop()
 
     def __call__(self, function: Callable) -> Callable:
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(
+                f"no_grad: {function.__name__} is a generator, whose body runs after the call; "
+                "open no_grad inside it, between two yields"
+            )
+
         @functools.wraps(function)
         def silent(*args, **settings):
             with no_grad():
@@ -63,6 +74,8 @@ class Tensor:
         if isinstance(data, Tensor):
             raise TypeError("Tensor: data is already a Tensor; use .detach() for a new leaf")
         self.data = backend.asarray(data)
+        if self.data.dtype.kind not in "biuf":
+            raise TypeError(f"Tensor: data must be real numbers or booleans, got {self.data.dtype}")
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(
                 f"Tensor: requires_grad needs floating-point data, got {self.data.dtype}"
@@ -79,6 +92,12 @@ class Tensor:
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("a Tensor does not become a NumPy array unasked; use .numpy()")
 
     def __bool__(self) -> bool:
         return bool(self.data)
@@ -117,15 +136,15 @@ class Tensor:
 def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], *, grad=None, retain_graph=False):
     """∂output/∂input for any tensors of the graph, leaves or not; ``.grad`` is left alone.
 
-    Returns one array (or a list, for a list of inputs), zeros where output does not depend on
-    the input.  Only the part of the graph between output and inputs is visited.
+    Returns one array (or a list, for a list of inputs), the caller's own; zeros where output does
+    not depend on the input.  Only the part of the graph between output and inputs is visited.
     """
     single = isinstance(inputs, Tensor)
     wanted = [inputs] if single else list(inputs)
     for i, tensor in enumerate(wanted):
         if not isinstance(tensor, Tensor) or not tensor.requires_grad:
             raise ValueError(f"grad: inputs[{i}] is not a Tensor that requires grad")
-    found = dict(_walk_back(output, grad, set(wanted), retain_graph))
+    found = {t: xp.array(g) for t, g in _walk_back(output, grad, set(wanted), retain_graph)}
     gradients = [found[t] if t in found else xp.zeros_like(t.data) for t in wanted]
     return gradients[0] if single else gradients
 
@@ -133,32 +152,48 @@ def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], *, grad=None, retain
 def op(function: Callable) -> Callable:
     """Make a function on arrays, which returns (value, rules), one on Tensors, which returns value.
 
-    Positional arguments are arrays, keyword-only ones settings.  ``rules`` holds one function of
-    the output's gradient per positional argument, or None where there is no derivative (indices,
-    labels).  Only rules that somebody needs are ever called.  A rule may return a gradient of the
-    broadcast shape: it is summed back.  A rule may not write into the gradient it is given.
+    Positional arguments are the arrays computed with, keyword-only ones settings.  ``rules`` holds
+    one function of the output's gradient per positional argument, or None where there is no
+    derivative.  Only rules that somebody needs are ever called.  A rule may return a gradient of
+    the broadcast shape: it is summed back.  A rule may not write into the gradient it is given.
+
+    All arrays come in one floating dtype: constants, integers and NumPy scalars take that of the
+    Tensors beside them.  Where there are only integers and the value is not one, it is float32.
     """
+    signature = inspect.signature(function)
+    names = {p.name for p in signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD}
+    defaults = function.__defaults__ or ()
 
     @functools.wraps(function)
     def apply(*inputs, **settings):
-        arrays, needed = _unwrap(function.__name__, inputs)
+        if settings:
+            inputs, settings = _sort_out(signature, names, inputs, settings)
+        left_out = len(names) - len(inputs)
+        if 0 < left_out <= len(defaults):
+            inputs += defaults[-left_out:]
+        arrays, dtype, needed = _unwrap(function.__name__, inputs)
         value, rules = function(*arrays, **settings)
+        if not isinstance(value, xp.ndarray):
+            value = xp.asarray(value)
+        if dtype is None and value.dtype.kind == "f":
+            # NumPy would answer integers with float64, or float16 if they are short.
+            floats = [a if a is None else a.astype(np.float32) for a in arrays]
+            return apply(*floats, **settings)
         output = Tensor.__new__(Tensor)
-        output.data = value if isinstance(value, xp.ndarray) else xp.asarray(value)
+        output.data = value
         output.grad = None
+        output.requires_grad = False
+        output._inputs = output._rules = ()
         output._birth = next(_births)
         if needed and _recording:
-            output.requires_grad = True
             edges = [
                 (t, rule)
                 for t, rule in zip(inputs, rules, strict=True)
                 if rule is not None and isinstance(t, Tensor) and t.requires_grad
             ]
-            output._inputs = tuple(edge[0] for edge in edges)
-            output._rules = tuple(edge[1] for edge in edges)
-        else:
-            output.requires_grad = False
-            output._inputs = output._rules = ()
+            if edges:
+                output.requires_grad = True
+                output._inputs, output._rules = zip(*edges, strict=True)
         return output
 
     apply.is_op = True
@@ -177,37 +212,59 @@ def once(function: Callable) -> Callable:
     return remembered
 
 
-def _unwrap(name: str, inputs: tuple) -> tuple[list, bool]:
-    """The inputs as arrays of one floating dtype, and whether any of them requires a gradient."""
-    arrays, dtype, needed, constants = [], None, False, False
+def _sort_out(signature, names: set[str], inputs: tuple, settings: dict) -> tuple[tuple, dict]:
+    """Arrays that were given by name take their place; settings become Python's own numbers."""
+    if not names.isdisjoint(settings):
+        bound = signature.bind(*inputs, **settings)
+        bound.apply_defaults()
+        inputs, settings = bound.args, bound.kwargs
+    for name, value in settings.items():
+        if isinstance(value, np.generic):  # np.float64(0.5) · float32 would be float64
+            settings = {**settings, name: value.item()}
+    return inputs, settings
+
+
+def _unwrap(name: str, inputs: tuple) -> tuple[list, object, bool]:
+    """The inputs as arrays of one floating dtype, that dtype, and whether a gradient is needed."""
+    arrays, dtype, needed, ready = [], None, False, True
     for x in inputs:
         if isinstance(x, Tensor):
             data = x.data
             needed = needed or x.requires_grad
-            if data.dtype.kind == "f" and data.dtype is not dtype:
-                if dtype is not None and data.dtype != dtype:
+            if data.dtype is not dtype:
+                if data.dtype.kind != "f":
+                    ready = False
+                elif dtype is None:
+                    dtype = data.dtype
+                elif data.dtype != dtype:
                     raise TypeError(
-                        f"{name}: inputs are {dtype} and {data.dtype}; convert one with .astype"
+                        f"{name.lstrip('_')}: inputs are {dtype} and {data.dtype}; "
+                        "convert one with .astype"
                     )
-                dtype = data.dtype
             arrays.append(data)
         else:
             arrays.append(x)
-            constants = constants or not (x is None or type(x) is float or type(x) is int)
-    if constants:
-        arrays = [
-            a if isinstance(x, Tensor) else _constant(a, dtype)
-            for a, x in zip(arrays, inputs, strict=True)
-        ]
-    return arrays, needed
+            ready = ready and (x is None or type(x) is float or type(x) is int)
+    if dtype is None:
+        arrays = [a if a is None else backend.asarray(a) for a in arrays]
+        dtype = next((a.dtype for a in arrays if a is not None and a.dtype.kind == "f"), None)
+    elif not ready:
+        arrays = [_operand(a, dtype) for a in arrays]
+    return arrays, dtype, needed
 
 
-def _constant(a, dtype):
-    """A constant operand takes the tensors' dtype: 2 · float32 is float32, whoever wrote the 2."""
+def _operand(a, dtype):
+    """2 · float32 is float32, whoever wrote the 2: a list, an int64 array, np.float64(2)."""
+    if isinstance(a, np.generic):
+        return a.item()
     if a is None or isinstance(a, (bool, int, float)):
         return a
-    a = backend.asarray(a)
-    return a.astype(dtype) if dtype is not None and a.dtype.kind == "f" and a.dtype != dtype else a
+    return _astype(backend.asarray(a), dtype)
+
+
+def _astype(a, dtype):
+    """Numbers converted; booleans and nothing stay what they are."""
+    return a if a is None or a.dtype.kind == "b" or a.dtype == dtype else a.astype(dtype)
 
 
 def _walk_back(
@@ -240,6 +297,7 @@ def _walk_back(
             else:  # the array found there may be shared or read-only: never add in place to it
                 gradients[tensor] = gradients[tensor] + share
                 owned.add(tensor)
+        useful.discard(node)  # with its rules, the last that keeps its data in memory
         if not retain_graph and node._rules != ():
             node._inputs, node._rules = (), None
 
@@ -271,7 +329,7 @@ def _seed(output: Tensor, seed):
                 "pass its gradient, or reduce it with .sum() or .mean()"
             )
         return xp.ones_like(output.data)
-    seed = seed.data if isinstance(seed, Tensor) else backend.asarray(seed, output.dtype)
+    seed = backend.asarray(seed.data if isinstance(seed, Tensor) else seed, output.dtype)
     if seed.shape != output.shape:
         raise ValueError(f"backward: grad has shape {seed.shape}, the output {output.shape}")
     return seed
@@ -282,7 +340,10 @@ def _sum_to(gradient, shape: tuple[int, ...]):
     if gradient.shape == shape:
         return gradient
     extra = gradient.ndim - len(shape)
-    axes = tuple(range(extra)) + tuple(
-        i + extra for i, n in enumerate(shape) if n == 1 and gradient.shape[i + extra] != 1
-    )
-    return gradient.sum(axis=axes, keepdims=True).reshape(shape)
+    axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1))
+    summed = gradient.sum(axis=axes, keepdims=True) if extra >= 0 else gradient
+    if summed.shape[extra:] != shape:
+        raise ValueError(
+            f"a derivative rule returned shape {gradient.shape} for an input of shape {shape}"
+        )
+    return summed.reshape(shape)
