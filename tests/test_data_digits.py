@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tinydiff.data import digits
-from tinydiff.data.digits import BLOCK
+from tinydiff.data.digits import BLOCK, _sample
 from tinydiff.data.glyphs import CANVAS, FINE, GLYPHS, _distance_to, distance_fields
 
 digits_module = sys.modules["tinydiff.data.digits"]
@@ -162,3 +162,14 @@ def test_glyphs_are_ten_different_centred_and_of_one_height():
         for inside in (rows, columns):
             assert abs(inside.min() + inside.max() - (CANVAS - 1)) <= 2
     assert len({field.tobytes() for field in fields}) == 10
+
+
+def test_fields_are_read_between_their_samples():
+    rng = np.random.default_rng(0)
+    labels, (row, column) = np.arange(10), rng.integers(0, CANVAS - 2, (2, 10, 50))
+    v, u = rng.random((2, 10, 50)).astype(np.float32)
+    fields, glyph = distance_fields(), labels[:, None]
+    above = (1 - u) * fields[glyph, row, column] + u * fields[glyph, row, column + 1]
+    below = (1 - u) * fields[glyph, row + 1, column] + u * fields[glyph, row + 1, column + 1]
+    read = _sample(labels, (column + u).astype(np.float32), (row + v).astype(np.float32))
+    np.testing.assert_allclose(read, (1 - v) * above + v * below, atol=1e-3)
