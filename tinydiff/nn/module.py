@@ -22,6 +22,7 @@ import numpy as np
 
 from tinydiff import backend
 from tinydiff.nn import summary
+from tinydiff.nn.state import fill
 from tinydiff.nn.watch import tell_watchers
 from tinydiff.tensor import Tensor
 
@@ -116,23 +117,7 @@ class Module:
         Raises ValueError that names every entry which is missing, unknown, of another shape or
         not numeric; then nothing has been changed.
         """
-        arrays, given = dict(self._named_arrays()), {k: np.asarray(v) for k, v in state.items()}
-        problems = [f"{name} is missing" for name in arrays if name not in given]
-        problems += [f"{name} is unknown" for name in given if name not in arrays]
-        for name in arrays.keys() & given.keys():
-            new, old = given[name], arrays[name]
-            if new.shape != old.shape:
-                problems.append(f"{name} has shape {new.shape}, expected {old.shape}")
-            elif not np.can_cast(new.dtype, old.dtype, "same_kind"):
-                problems.append(f"{name} holds {new.dtype}, expected {old.dtype}")
-        if problems:
-            raise ValueError(
-                f"load_state_dict: the state does not fit this {type(self).__name__}: "
-                + "; ".join(sorted(problems))
-            )
-        # Views of these arrays are held by optimisers: write into them, do not replace them.
-        for name, old in arrays.items():
-            old[...] = backend.asarray(given[name], dtype=old.dtype)
+        fill(type(self).__name__, dict(self._named_arrays()), state)
 
     def train(self, mode: bool = True):
         """Behave as in training (or not), here and in all modules inside."""

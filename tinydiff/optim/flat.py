@@ -1,0 +1,83 @@
+"""All parameters in one flat buffer, all gradients in a second.
+
+A network has hundreds of parameters, most of them small.  Laid end to end, an optimiser's step is
+a handful of long vector operations.  Each parameter's ``data`` becomes a view of its stretch of
+the first buffer, its ``grad`` of the second: `Tensor.backward` adds into it in place.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+
+from tinydiff.backend import xp
+from tinydiff.tensor import Tensor
+
+
+class Flat:
+    """Made by `flatten`.
+
+    parameters  the tensors, in order
+    data, grad  (n,) arrays of their dtype that hold the tensors' values and gradients
+    """
+
+    def __init__(self, parameters: list[Tensor]):
+        self.parameters = parameters
+        n = sum(p.size for p in parameters)
+        self.data = xp.zeros(n, parameters[0].dtype)
+        self.grad = xp.zeros_like(self.data)
+        self._views = list(zip(self.split(self.data), self.split(self.grad), strict=True))
+        self.gather()
+
+    def split(self, array) -> list:
+        """A flat array (n,), as one view for each parameter, of its shape."""
+        views, start = [], 0
+        for p in self.parameters:
+            views.append(array[start : start + p.size].reshape(p.shape))
+            start += p.size
+        return views
+
+    def gather(self) -> None:
+        """Make sure the parameters live here: what was put elsewhere since is brought home."""
+        for p, (data, grad) in zip(self.parameters, self._views, strict=True):
+            if p.data is not data:
+                data[...] = p.data
+                p.data = data
+            if p.grad is not grad:
+                grad[...] = 0 if p.grad is None else p.grad
+                p.grad = grad
+
+
+_in_use: weakref.WeakSet[Flat] = weakref.WeakSet()
+
+
+def flatten(parameters: Iterable[Tensor]) -> Flat:
+    """The `Flat` of those parameters that require grad: where they live already, or a new one.
+
+    Raises ValueError if there are none, one comes twice, or one is not a leaf (was computed);
+    TypeError if one is not a Tensor, or they differ in dtype.
+    """
+    if isinstance(parameters, Tensor):
+        raise TypeError("parameters is one Tensor, expected an iterable of them: [x]")
+    parameters = list(parameters)
+    for i, p in enumerate(parameters):
+        if not isinstance(p, Tensor):
+            raise TypeError(f"parameters[{i}] is a {type(p).__name__}, expected a Tensor")
+        if p._rules != ():
+            raise ValueError(
+                f"parameters[{i}] was computed from others; only leaves can be learned"
+            )
+    parameters = [p for p in parameters if p.requires_grad]
+    if not parameters:
+        raise ValueError("parameters: none of them requires grad, there is nothing to learn")
+    if len(set(parameters)) < len(parameters):
+        raise ValueError("parameters: the same tensor comes twice")
+    if len({p.dtype for p in parameters}) > 1:
+        dtypes = sorted({str(p.dtype) for p in parameters})
+        raise TypeError(f"parameters are {' and '.join(dtypes)}, expected one dtype")
+    for flat in _in_use:
+        if len(flat.parameters) == len(parameters) and set(flat.parameters) == set(parameters):
+            return flat
+    flat = Flat(parameters)
+    _in_use.add(flat)
+    return flat
