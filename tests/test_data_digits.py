@@ -83,7 +83,7 @@ def test_a_cached_set_is_the_drawn_one(own_cache, monkeypatch):
             digits(**{"count": BLOCK, **other})
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "other arrays"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "shifted", "empty", "text", "other arrays"])
 def test_a_damaged_cache_file_is_rebuilt(own_cache, monkeypatch, damage):
     monkeypatch.setattr(digits_module, "WORTH_CACHING", BLOCK)
     drawn = digits(count=BLOCK)
@@ -93,6 +93,9 @@ def test_a_damaged_cache_file_is_rebuilt(own_cache, monkeypatch, damage):
         path.write_bytes(good[: len(good) // 2])
     elif damage == "flipped":
         path.write_bytes(good[:50_000] + bytes([good[50_000] ^ 1]) + good[50_001:])
+    elif damage == "shifted":  # by a bit in the length of the header, so that all reads well
+        length = good.index(b"NUMPY") + 7
+        path.write_bytes(good[:length] + bytes([good[length] - 2]) + good[length + 1 :])
     elif damage == "empty":
         path.write_bytes(b"")
     elif damage == "text":
