@@ -160,7 +160,7 @@ def max_pool(x, window: Window):
         if best is None:
             best, switches = seen.copy(), xp.zeros(seen.shape, xp.int32)
         else:
-            better = seen > best
+            better = (seen > best) | xp.isnan(seen)  # a NaN must not vanish
             best = xp.where(better, seen, best)
             switches = xp.where(better, tap, switches)
     return best, switches

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from numbers import Integral
 
 Pair = int | tuple[int, int]
 
 
 def pair(value: Pair, name: str, least: int) -> tuple[int, int]:
     """An int or a pair of them as a pair, checked against its smallest legal value."""
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or any(not isinstance(v, int) or v < least for v in both):
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) != 2 or any(not isinstance(v, Integral) or v < least for v in both):
         raise ValueError(f"{name} is {value!r}, expected an int ≥ {least} or a pair of them")
-    return both
+    return int(both[0]), int(both[1])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,4 +57,6 @@ from tinydiff.ops.shape import (
     transpose,
 )
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [
+    name for name, value in list(globals().items()) if callable(value) and not name.startswith("_")
+]

@@ -3,8 +3,10 @@
 Inputs broadcast as in NumPy; the engine sums a gradient back over broadcast axes.
 """
 
+import numpy as np
+
 from tinydiff.backend import xp
-from tinydiff.tensor import op
+from tinydiff.tensor import Tensor, op
 
 
 @op
@@ -50,7 +52,7 @@ def power(x, n):
     def exponent(g):
         return g * y * xp.log(xp.where(xp.equal(x, 0), 1, x)).astype(g.dtype)
 
-    if n is not None and isinstance(n, (int, float)) and n != 0:
+    if isinstance(n, (int, float)) and n != 0:
         return y, (lambda g: g * (n * x ** (n - 1)), exponent)
     return y, (base, exponent)
 
@@ -102,8 +104,13 @@ def cos(x):
 @op
 def clip(x, *, low=None, high=None):
     """min(max(x, low), high); the gradient passes where low ≤ x ≤ high."""
+    for bound in (low, high):
+        if not (bound is None or isinstance(bound, (int, float))):
+            raise TypeError(f"clip: bounds are numbers, got {bound!r}; use maximum and minimum")
     if low is None and high is None:
         raise ValueError("clip: give low, high or both")
+    if low is not None and high is not None and not low <= high:
+        raise ValueError(f"clip: low is {low}, which is not ≤ high, {high}")
     y = xp.clip(x, low, high)
     return y, (lambda g: g * (y == x),)
 
@@ -133,6 +140,7 @@ def _wins(a, b):
 @op
 def where(condition, a, b):
     """a where condition holds, else b."""
+    condition = xp.asarray(condition)  # CuPy knows no where(True, …)
     return xp.where(condition, a, b), (
         None,
         lambda g: xp.where(condition, g, 0),
@@ -140,7 +148,14 @@ def where(condition, a, b):
     )
 
 
+def astype(x: Tensor, *, dtype) -> Tensor:
+    """x converted to another dtype; between floating-point ones the gradient is converted back."""
+    dtype = np.dtype(dtype)
+    if x.dtype.kind == dtype.kind == "f":
+        return _astype(x, dtype=dtype)
+    return Tensor(x.data.astype(dtype))
+
+
 @op
-def astype(x, *, dtype):
-    """x converted to another floating-point dtype."""
+def _astype(x, *, dtype):
     return x.astype(dtype), (lambda g: g.astype(x.dtype),)

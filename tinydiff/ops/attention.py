@@ -5,7 +5,7 @@ Source: A. Vaswani et al., "Attention is all you need", 2017, equation 1.
 
 import math
 
-from tinydiff import kernels
+from tinydiff import backend, kernels
 from tinydiff.backend import xp
 from tinydiff.tensor import Tensor, once, op
 
@@ -13,7 +13,7 @@ from tinydiff.tensor import Tensor, once, op
 def attention(q, k, v, *, mask=None) -> Tensor:
     """softmax(q kᵀ / √d + mask) v: q (…, T, d), k (…, S, d), v (…, S, e) → (…, T, e)
 
-    mask: boolean (…, T, S), True where a query may look, or numbers added to the scores.
+    mask: boolean (…, T, S), True where a query may look, or floats added to the scores.
     Every query must be allowed at least one key.
     """
     shapes = (q.shape, k.shape, v.shape)
@@ -24,12 +24,23 @@ def attention(q, k, v, *, mask=None) -> Tensor:
     if not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
         raise ValueError(f"attention: q, k, v are {shapes}: their leading axes differ")
     if mask is not None:
-        data = mask.data if isinstance(mask, Tensor) else xp.asarray(mask)
-        if data.dtype == bool:
-            if not data.any(axis=-1).all():
-                raise ValueError("attention: the mask leaves some query without any key")
-            mask = xp.where(data, 0.0, -xp.inf)
+        mask = _checked(mask, (*q.shape[:-1], k.shape[-2]))
     return _attention(q, k, v, mask)
+
+
+def _checked(mask, scores: tuple[int, ...]):
+    """The mask as numbers to add to the scores, which have the given shape."""
+    data = mask.data if isinstance(mask, Tensor) else backend.asarray(mask)
+    if data.ndim > len(scores) or any(
+        m not in (1, n) for m, n in zip(data.shape[::-1], scores[::-1], strict=False)
+    ):
+        raise ValueError(f"attention: mask {data.shape} does not fit the scores {scores}")
+    if data.dtype.kind not in "bf":
+        raise TypeError(f"attention: mask must be boolean or floating point, got {data.dtype}")
+    allowed = data if data.dtype.kind == "b" else data != -xp.inf
+    if not allowed.any(axis=-1).all():
+        raise ValueError("attention: the mask leaves some query without any key")
+    return xp.where(data, 0.0, -xp.inf) if data.dtype.kind == "b" else mask
 
 
 @op

@@ -90,8 +90,8 @@ def _check(name, x, weight, bias, groups, channels, filters):
             f"{name}: expected an image (N, H, W, C) and a weight (kh, kw, in, out), "
             f"got shapes {x.shape} and {weight.shape}"
         )
-    if 0 in x.shape:
-        raise ValueError(f"{name}: the image has shape {x.shape}, which is empty")
+    if 0 in x.shape or 0 in weight.shape:
+        raise ValueError(f"{name}: image {x.shape} and weight {weight.shape} must not be empty")
     if not isinstance(groups, int) or groups < 1:
         raise ValueError(f"{name}: groups is {groups!r}, expected an int ≥ 1")
     c, o = channels(weight.shape), filters(weight.shape)

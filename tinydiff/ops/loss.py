@@ -1,7 +1,10 @@
 """Losses.  reduction: "mean" over all elements (the default), "sum", or "none"."""
 
-from tinydiff import kernels
+import numpy as np
+
+from tinydiff import backend, kernels
 from tinydiff.backend import xp
+from tinydiff.ops import checks
 from tinydiff.ops.arithmetic import abs as _abs
 from tinydiff.ops.arithmetic import exp, square
 from tinydiff.ops.reduction import mean
@@ -21,8 +24,10 @@ def _reduce(loss: Tensor, reduction: str) -> Tensor:
 
 def _same_shape(name: str, a, b) -> None:
     # Broadcasting a (N, 1) prediction against (N,) targets is a classic silent mistake.
-    if a.shape != b.shape:
-        raise ValueError(f"{name}: prediction {a.shape} and target {b.shape} differ in shape")
+    if np.shape(a) != np.shape(b):
+        raise ValueError(
+            f"{name}: prediction {np.shape(a)} and target {np.shape(b)} differ in shape"
+        )
 
 
 def mse_loss(prediction: Tensor, target, *, reduction: str = "mean") -> Tensor:
@@ -67,7 +72,8 @@ def cross_entropy(
     logits (…, C), labels integers (…) in 0 … C−1, or ``ignore_index``, which counts for nothing:
     not in the mean either.
     """
-    labels = labels.data if isinstance(labels, Tensor) else xp.asarray(labels)
+    labels = labels.data if isinstance(labels, Tensor) else backend.asarray(labels)
+    checks.floating("cross_entropy", "logits", logits)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels must be integers, got {labels.dtype}")
     if labels.shape != logits.shape[:-1]:
@@ -102,7 +108,9 @@ def _cross_entropy(logits, *, labels, counted, smoothing):
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
     # The derivative with respect to the logits, not the probabilities: p − q.
     slope = lambda: xp.exp(log_p) * counted[..., None] - target
-    return -(target * log_p).sum(axis=-1), (lambda g: g[..., None] * slope(),)
+    # A class ruled out by a logit of −∞ costs nothing unless it is a target: 0·(−∞) would be NaN.
+    cost = target * xp.where(target == 0, 0, log_p)
+    return -cost.sum(axis=-1), (lambda g: g[..., None] * slope(),)
 
 
 def binary_cross_entropy_with_logits(logits: Tensor, target, *, reduction: str = "mean") -> Tensor:
@@ -117,11 +125,15 @@ def _binary_cross_entropy(z, t):
     return y, (lambda g: g * (kernels.sigmoid(z) - t), lambda g: -g * z)
 
 
-def kl_diagonal_gaussians(mean1, log_var1, mean2, log_var2, *, reduction: str = "mean") -> Tensor:
+def kl_diagonal_gaussians(
+    mean1: Tensor, log_var1, mean2, log_var2, *, reduction: str = "mean"
+) -> Tensor:
     """KL(N(μ₁, e^{l₁}) ‖ N(μ₂, e^{l₂})) in nats, per element
 
     ½ (l₂ − l₁ + e^{l₁ − l₂} + (μ₁ − μ₂)² e^{−l₂} − 1)
     """
+    if not isinstance(log_var2, Tensor):  # exp of a bare 0.0 would know nothing of mean1's dtype
+        log_var2 = Tensor(backend.asarray(log_var2, mean1.dtype))
     ratio = log_var1 - log_var2
     kl = 0.5 * (exp(ratio) - ratio - 1.0 + square(mean1 - mean2) * exp(-log_var2))
     return _reduce(kl, reduction)

@@ -1,5 +1,8 @@
 """Tensor's operators and methods: a table from Python's names to the ops."""
 
+import numpy as np
+
+from tinydiff import backend
 from tinydiff.backend import xp
 from tinydiff.ops import arithmetic, product, reduction, shape
 from tinydiff.tensor import Tensor
@@ -27,32 +30,25 @@ for _name in ("sum", "mean", "var", "max", "min"):
 
 
 def _dims(given: tuple) -> tuple:
-    return tuple(given[0]) if len(given) == 1 and not isinstance(given[0], int) else given
-
-
-def _index(index):
-    """An index with Tensors (labels, boolean masks) replaced by their arrays."""
-    if isinstance(index, tuple):
-        return tuple(_index(i) for i in index)
-    if isinstance(index, list):
-        return xp.asarray(index)
-    return index.data if isinstance(index, Tensor) else index
+    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
 
 
 def _compare(function):
     def compare(self, other):
-        return Tensor(function(self.data, other.data if isinstance(other, Tensor) else other))
+        if isinstance(other, (Tensor, np.ndarray)):
+            other = backend.asarray(other.data if isinstance(other, Tensor) else other)
+        return Tensor(function(self.data, other))
 
     return compare
 
 
 Tensor.__neg__ = arithmetic.neg
 Tensor.__abs__ = arithmetic.abs
-Tensor.__getitem__ = lambda self, index: shape.getitem(self, index=_index(index))
+Tensor.__getitem__ = lambda self, index: shape.getitem(self, index=index)
 Tensor.reshape = lambda self, *dims: shape.reshape(self, shape=_dims(dims))
 Tensor.transpose = lambda self, *axes: shape.transpose(self, axes=_dims(axes) if axes else None)
 Tensor.T = property(lambda self: shape.transpose(self))
-Tensor.astype = lambda self, dtype: arithmetic.astype(self, dtype=xp.dtype(dtype))
+Tensor.astype = lambda self, dtype: arithmetic.astype(self, dtype=dtype)
 # Comparisons give boolean Tensors, which have no derivative.  Equality is left to identity, so
 # that Tensors can be keys; compare values with ops on .data.
 Tensor.__lt__ = _compare(xp.less)

@@ -64,6 +64,10 @@ def batch_norm(
     if (mean is None) != (var is None):
         raise ValueError("batch_norm: give both mean and var, or neither")
     if mean is not None:
+        if not mean.shape == var.shape == weight.shape:
+            raise ValueError(
+                f"batch_norm: mean {mean.shape} and var {var.shape}, expected {weight.shape}"
+            )
         scale = weight / xp.sqrt(var + eps)
         return x * scale + (bias - mean * scale)
     channels = x.shape[-1]

@@ -3,14 +3,15 @@
 from tinydiff import kernels
 from tinydiff.backend import xp
 from tinydiff.kernels.window import Window
+from tinydiff.ops import checks
 from tinydiff.ops.reduction import max as _max
 from tinydiff.ops.reduction import mean as _mean
 from tinydiff.tensor import Tensor, op
 
 
 def _window(name, x, kernel, stride, padding) -> Window:
-    if x.ndim != 4 or 0 in x.shape:
-        raise ValueError(f"{name}: expected a non-empty image (N, H, W, C), got shape {x.shape}")
+    checks.image(name, x)
+    checks.floating(name, "the image", x)
     kernel = kernels.pair(kernel, "kernel", 1)
     stride = kernel if stride is None else stride
     window = Window.over(x.shape[1:3], kernel, stride=stride, padding=padding)
@@ -52,9 +53,11 @@ def avg_pool2d(x, *, kernel, stride=None, padding=0):
 
 def global_avg_pool2d(x: Tensor) -> Tensor:
     """The mean over all pixels: (N, H, W, C) → (N, C)"""
+    checks.image("global_avg_pool2d", x)
     return _mean(x, axis=(1, 2))
 
 
 def global_max_pool2d(x: Tensor) -> Tensor:
     """The largest value over all pixels: (N, H, W, C) → (N, C)"""
+    checks.image("global_max_pool2d", x)
     return _max(x, axis=(1, 2))

@@ -2,8 +2,12 @@
 
 import string
 
-from tinydiff import kernels
+import numpy as np
+
+from tinydiff import backend, kernels
 from tinydiff.backend import xp
+from tinydiff.ops.checks import positions
+from tinydiff.ops.shape import getitem
 from tinydiff.tensor import Tensor, op
 
 
@@ -14,17 +18,22 @@ def _t(a):
 @op
 def matmul(a, b):
     """a @ b over the last two axes: (…, n, k) @ (…, k, m) → (…, n, m); leading axes broadcast."""
-    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
-        raise ValueError(f"matmul: shapes {a.shape} and {b.shape} are not (…, n, k) and (…, k, m)")
+    left, right = np.shape(a), np.shape(b)
+    if min(len(left), len(right)) < 2 or left[-1] != right[-2]:
+        raise ValueError(f"matmul: shapes {left} and {right} are not (…, n, k) and (…, k, m)")
     return a @ b, (lambda g: g @ _t(b), lambda g: _t(a) @ g)
 
 
 @op
 def linear(x, weight, bias=None):
     """y = x @ weight + bias: (…, in) → (…, out), weight (in, out), bias (out,)"""
-    if weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
-        raise ValueError(f"linear: x {x.shape} does not end in {weight.shape[0]}, weight's first")
+    if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
+        raise ValueError(
+            f"linear: x {x.shape} and weight {weight.shape} are not (…, in), (in, out)"
+        )
     n, m = weight.shape
+    if bias is not None and bias.shape != (m,):
+        raise ValueError(f"linear: bias has shape {bias.shape}, expected ({m},)")
     rows = x.reshape(-1, n)
     y = kernels.matmul(rows, weight)
     if bias is not None:
@@ -42,6 +51,14 @@ def einsum(subscripts: str, *operands: Tensor) -> Tensor:
     No letter may stand twice within one operand (take a diagonal by indexing instead).
     """
     inputs, output = _spelled_out(subscripts, [len(x.shape) for x in operands])
+    sizes: dict[str, int] = {}
+    for i, (letters, x) in enumerate(zip(inputs, operands, strict=True)):
+        for c, n in zip(letters, x.shape, strict=True):
+            if n != 1 and sizes.setdefault(c, n) != n:
+                raise ValueError(
+                    f"einsum: operand {i} of {subscripts!r} has shape {x.shape}, "
+                    f"where another operand has length {sizes[c]}"
+                )
     return _einsum(*operands, inputs=inputs, output=output)
 
 
@@ -93,20 +110,12 @@ def _spelled_out(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
     return inputs, output
 
 
-@op
-def embedding(weight, index):
+def embedding(weight: Tensor, index) -> Tensor:
     """weight[index]: rows of a table (count, size) for integer indices (…) → (…, size)"""
-    if index.dtype.kind not in "iu":
-        raise TypeError(f"embedding: index must hold integers, got {index.dtype}")
-    if index.size and (int(index.min()) < 0 or int(index.max()) >= len(weight)):
-        raise ValueError(
-            f"embedding: index runs from {int(index.min())} to {int(index.max())}, "
-            f"the table has rows 0 to {len(weight) - 1}"
-        )
-
-    def rule(g):
-        table = xp.zeros(weight.shape, g.dtype)
-        xp.add.at(table, index, g)
-        return table
-
-    return weight[index], (rule, None)
+    index = index.data if isinstance(index, Tensor) else backend.asarray(index)
+    if len(weight.shape) != 2:
+        raise ValueError(f"embedding: weight has shape {weight.shape}, expected (count, size)")
+    positions("embedding", index, weight.shape[0])
+    if index.size and int(index.min()) < 0:  # a label of −1 is a mistake, not the last row
+        raise ValueError(f"embedding: index {int(index.min())} is negative")
+    return getitem(weight, index=index)

@@ -4,16 +4,9 @@ import math
 
 from tinydiff import kernels
 from tinydiff.backend import xp
+from tinydiff.ops.checks import axes as _axes
+from tinydiff.ops.checks import one_axis
 from tinydiff.tensor import op
-
-
-def _over(x, axis) -> tuple[int, ...]:
-    """``axis`` as a tuple of non-negative numbers."""
-    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    for a in axes:
-        if not -x.ndim <= a < x.ndim:
-            raise ValueError(f"axis {a} is out of range for shape {x.shape}")
-    return tuple(sorted({a % x.ndim for a in axes}))
 
 
 def _spread(reduced, axes, shape):
@@ -25,22 +18,24 @@ def _spread(reduced, axes, shape):
 @op
 def sum(x, *, axis=None, keepdims=False):
     """Σ x"""
-    axes = _over(x, axis)
+    axes = _axes("sum", axis, x.ndim)
     return x.sum(axis=axes, keepdims=keepdims), (lambda g: _spread(g, axes, x.shape),)
 
 
 @op
 def mean(x, *, axis=None, keepdims=False):
     """Σ x / n"""
-    axes = _over(x, axis)
+    axes = _axes("mean", axis, x.ndim)
     n = math.prod(x.shape[a] for a in axes)
+    if n == 0:
+        raise ValueError(f"mean: shape {x.shape} has no values over axis {axis}")
     return x.mean(axis=axes, keepdims=keepdims), (lambda g: _spread(g / n, axes, x.shape),)
 
 
 @op
 def var(x, *, axis=None, keepdims=False, correction=0):
     """Σ (x − mean)² / (n − correction)"""
-    axes = _over(x, axis)
+    axes = _axes("var", axis, x.ndim)
     n = math.prod(x.shape[a] for a in axes) - correction
     if n <= 0:
         raise ValueError(f"var: {n + correction} values with correction={correction} have none")
@@ -52,17 +47,19 @@ def var(x, *, axis=None, keepdims=False, correction=0):
 @op
 def max(x, *, axis=None, keepdims=False):
     """The largest value; equal ones share the gradient."""
-    return _extreme(x, x.max, axis, keepdims)
+    return _extreme("max", x, x.max, axis, keepdims)
 
 
 @op
 def min(x, *, axis=None, keepdims=False):
     """The smallest value; equal ones share the gradient."""
-    return _extreme(x, x.min, axis, keepdims)
+    return _extreme("min", x, x.min, axis, keepdims)
 
 
-def _extreme(x, reduce, axis, keepdims):
-    axes = _over(x, axis)
+def _extreme(name, x, reduce, axis, keepdims):
+    axes = _axes(name, axis, x.ndim)
+    if 0 in (x.shape[a] for a in axes):
+        raise ValueError(f"{name}: shape {x.shape} has no values over axis {axis}")
     y = xp.asarray(reduce(axis=axes, keepdims=keepdims))
 
     def rule(g):
@@ -75,7 +72,7 @@ def _extreme(x, reduce, axis, keepdims):
 @op
 def logsumexp(x, *, axis=-1, keepdims=False):
     """ln Σ eˣ, computed as m + ln Σ eˣ⁻ᵐ with m = max x along the axis"""
-    axes = _over(x, axis)
+    axes = _axes("logsumexp", axis, x.ndim)
     m = x.max(axis=axes, keepdims=True)
     m = xp.where(xp.isfinite(m), m, 0)
     e = xp.exp(x - m)
@@ -89,6 +86,7 @@ def logsumexp(x, *, axis=-1, keepdims=False):
 @op
 def softmax(x, *, axis=-1):
     """eˣ / Σ eˣ along one axis; the maximum of each row is subtracted first, not the global one."""
+    axis = one_axis("softmax", axis, x.ndim)
     y = kernels.softmax(x, axis)
     return y, (lambda g: y * (g - (g * y).sum(axis=axis, keepdims=True)),)
 
@@ -96,6 +94,7 @@ def softmax(x, *, axis=-1):
 @op
 def log_softmax(x, *, axis=-1):
     """x − ln Σ eˣ along one axis"""
+    axis = one_axis("log_softmax", axis, x.ndim)
     shifted = x - x.max(axis=axis, keepdims=True)
     y = shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
     return y, (lambda g: g - xp.exp(y) * g.sum(axis=axis, keepdims=True),)

@@ -3,6 +3,8 @@
 import numpy as np
 
 from tinydiff.backend import xp
+from tinydiff.kernels.window import pair
+from tinydiff.ops import checks
 from tinydiff.ops.shape import reshape, transpose
 from tinydiff.tensor import Tensor, op
 
@@ -10,7 +12,7 @@ from tinydiff.tensor import Tensor, op
 @op
 def upsample_nearest2d(x, *, scale=2):
     """Every pixel becomes scale × scale equal ones: (N, H, W, C) → (N, H·scale, W·scale, C)"""
-    _check("upsample_nearest2d", x, scale)
+    _check("upsample_nearest2d", x, "scale", scale)
     n, h, w, c = x.shape
     blocks = xp.broadcast_to(x[:, :, None, :, None, :], (n, h, scale, w, scale, c))
     return blocks.reshape(n, h * scale, w * scale, c), (
@@ -25,7 +27,8 @@ def resize_bilinear2d(x, *, size):
     Linear along each axis: y = A x Bᵀ with one small matrix per axis, so the gradient is Aᵀ g B.
     The same as PyTorch's interpolate(mode="bilinear", align_corners=False).
     """
-    _check("resize_bilinear2d", x, min(size))
+    checks.image("resize_bilinear2d", x)
+    size = pair(size, "resize_bilinear2d: size", 1)
     rows = _interpolation(x.shape[1], size[0], x.dtype)
     columns = _interpolation(x.shape[2], size[1], x.dtype)
     return _both_axes(x, rows, columns), (lambda g: _both_axes(g, rows.T, columns.T),)
@@ -33,6 +36,7 @@ def resize_bilinear2d(x, *, size):
 
 def upsample_bilinear2d(x: Tensor, *, scale: int = 2) -> Tensor:
     """`resize_bilinear2d` to scale times the height and width."""
+    _check("upsample_bilinear2d", x, "scale", scale)
     return resize_bilinear2d(x, size=(x.shape[1] * scale, x.shape[2] * scale))
 
 
@@ -58,7 +62,7 @@ def pixel_unshuffle(x: Tensor, *, factor: int) -> Tensor:
 
     Source: W. Shi et al., "Real-time single image … super-resolution …", CVPR 2016.
     """
-    _check("pixel_unshuffle", x, factor)
+    _check("pixel_unshuffle", x, "factor", factor)
     n, h, w, c = x.shape
     if h % factor or w % factor:
         raise ValueError(f"pixel_unshuffle: factor {factor} does not divide the image {h} × {w}")
@@ -69,7 +73,7 @@ def pixel_unshuffle(x: Tensor, *, factor: int) -> Tensor:
 
 def pixel_shuffle(x: Tensor, *, factor: int) -> Tensor:
     """The inverse of `pixel_unshuffle`: (N, H, W, C·r²) → (N, H·r, W·r, C)"""
-    _check("pixel_shuffle", x, factor)
+    _check("pixel_shuffle", x, "factor", factor)
     n, h, w, c = x.shape
     if c % factor**2:
         raise ValueError(f"pixel_shuffle: {c} channels are not a multiple of {factor}²")
@@ -78,8 +82,7 @@ def pixel_shuffle(x: Tensor, *, factor: int) -> Tensor:
     return reshape(transpose(blocks, axes=(0, 1, 4, 2, 5, 3)), shape=(n, h * factor, w * factor, c))
 
 
-def _check(name, x, factor):
-    if x.ndim != 4 or 0 in x.shape:
-        raise ValueError(f"{name}: expected a non-empty image (N, H, W, C), got shape {x.shape}")
-    if not isinstance(factor, int) or factor < 1:
-        raise ValueError(f"{name}: {factor!r} is not an int ≥ 1")
+def _check(name, x, setting, value):
+    checks.image(name, x)
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}: {setting} is {value!r}, expected an int ≥ 1")

@@ -1,35 +1,51 @@
 """Moving values around without changing them: the derivative moves the gradient back."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 
+from tinydiff import backend
 from tinydiff.backend import xp
+from tinydiff.ops.checks import axes as _axes
+from tinydiff.ops.checks import one_axis, positions
 from tinydiff.tensor import Tensor, op
 
 
 @op
 def reshape(x, *, shape):
     """The same values in the same order under another shape; one entry may be −1."""
-    return x.reshape(shape), (lambda g: g.reshape(x.shape),)
+    try:
+        y = x.reshape(shape)
+    except (ValueError, TypeError):
+        raise ValueError(f"reshape: {x.shape} does not go into shape {shape}") from None
+    return y, (lambda g: g.reshape(x.shape),)
 
 
 @op
 def transpose(x, *, axes=None):
     """Axes in another order; without ``axes``, reversed."""
-    axes = tuple(reversed(range(x.ndim))) if axes is None else tuple(axes)
-    return x.transpose(axes), (lambda g: g.transpose(tuple(np.argsort(axes))),)
+    order = tuple(reversed(range(x.ndim))) if axes is None else tuple(axes)
+    if len(_axes("transpose", order, x.ndim)) != x.ndim:
+        raise ValueError(f"transpose: axes {order} do not name all {x.ndim} axes of {x.shape}")
+    back = tuple(np.argsort([a % x.ndim for a in order]).tolist())
+    return x.transpose(order), (lambda g: g.transpose(back),)
 
 
 @op
 def expand(x, *, shape):
     """x repeated along axes of length 1, or new leading ones, to a larger shape (a view)."""
-    return xp.broadcast_to(x, shape), (lambda g: g,)
+    try:
+        y = xp.broadcast_to(x, shape)
+    except (ValueError, TypeError):
+        raise ValueError(f"expand: {x.shape} cannot be repeated to shape {shape}") from None
+    return y, (lambda g: g,)
 
 
 @op
 def flip(x, *, axis):
     """The order along an axis, or several, reversed."""
+    axis = _axes("flip", axis, x.ndim)
     return xp.flip(x, axis), (lambda g: xp.flip(g, axis),)
 
 
@@ -67,46 +83,66 @@ def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     tensors = list(tensors)
     if not tensors:
         raise ValueError("stack: needs at least one tensor")
-    at = axis % (tensors[0].ndim + 1)
+    at = one_axis("stack", axis, tensors[0].ndim + 1)
     lifted = (reshape(t, shape=(*t.shape[:at], 1, *t.shape[at:])) for t in tensors)
     return concat(lifted, axis=at)
 
 
 def split(x: Tensor, sizes: int | Sequence[int], axis: int = -1) -> list[Tensor]:
     """Cut x along an axis into equal parts (an int: how many) or parts of the given sizes."""
-    n = x.shape[axis]
+    at = one_axis("split", axis, x.ndim)
+    n = x.shape[at]
     if isinstance(sizes, int):
         if sizes < 1 or n % sizes:
             raise ValueError(f"split: axis {axis} has length {n}, not divisible into {sizes}")
         sizes = [n // sizes] * sizes
     ends = np.cumsum(sizes).tolist()
-    if not ends or ends[-1] != n:
+    if not ends or ends[-1] != n or min(sizes) < 0:
         raise ValueError(f"split: sizes {list(sizes)} do not add up to {n}, the length of {axis}")
-    before = (slice(None),) * (axis % x.ndim)
+    before = (slice(None),) * at
     starts = [0, *ends[:-1]]
     return [getitem(x, index=(*before, slice(a, b))) for a, b in zip(starts, ends, strict=True)]
 
 
 @op
 def getitem(x, *, index):
-    """x[index] with NumPy's meaning; entries picked more than once add their gradients up."""
-    parts = index if isinstance(index, tuple) else (index,)
-    basic = all(p is None or p is Ellipsis or isinstance(p, (int, slice)) for p in parts)
+    """x[index] with NumPy's meaning; entries picked more than once add their gradients up.
+
+    index: ints, slices, None, …, and arrays, lists or Tensors of integers or booleans.
+    """
+    parts = tuple(map(_position, index if isinstance(index, tuple) else (index,)))
+    picks = any(isinstance(p, xp.ndarray) for p in parts)
 
     def rule(g):
         full = xp.zeros(x.shape, g.dtype)
-        if basic:
-            full[index] = g
+        if picks:
+            xp.add.at(full, parts, g)
         else:
-            xp.add.at(full, index, g)
+            full[parts] = g
         return full
 
-    return x[index], (rule,)
+    return x[parts], (rule,)
+
+
+def _position(part):
+    """An index along one axis: arrays, in whatever form they come, on the backend's device."""
+    part = part.data if isinstance(part, Tensor) else part
+    if part is None or part is Ellipsis or isinstance(part, (bool, slice)):
+        return part
+    if isinstance(part, Integral):
+        return int(part)
+    nothing = isinstance(part, list) and not part  # which NumPy takes for floats
+    return xp.asarray(part, dtype=np.intp if nothing else None)
 
 
 @op
 def take(x, *, index, axis):
     """x[…, index, …] along one axis, for a 1-D array of positions."""
+    axis = one_axis("take", axis, x.ndim)
+    index = backend.asarray(index)
+    positions("take", index, x.shape[axis])
+    if index.ndim != 1:
+        raise ValueError(f"take: index has shape {index.shape}, expected one axis")
 
     def rule(g):
         full = xp.zeros(x.shape, g.dtype)
@@ -116,19 +152,21 @@ def take(x, *, index, axis):
     return xp.take(x, index, axis=axis), (rule,)
 
 
-@op
-def gather(x, index, *, axis=-1):
-    """y[…, k, …] = x[…, index[…, k, …], …] along one axis; other axes as in x."""
-    axis = axis % x.ndim
+def gather(x: Tensor, index, *, axis: int = -1) -> Tensor:
+    """y[…, k, …] = x[…, index[…, k, …], …] along one axis; index has as many axes as x."""
+    index = index.data if isinstance(index, Tensor) else backend.asarray(index)
+    axis = one_axis("gather", axis, x.ndim)
+    positions("gather", index, x.shape[axis])
+    if index.ndim != x.ndim or any(
+        m > n for i, (m, n) in enumerate(zip(index.shape, x.shape, strict=True)) if i != axis
+    ):
+        raise ValueError(
+            f"gather: index {index.shape} and x {x.shape} must have the same axes, "
+            f"and index no more entries than x except along axis {axis}"
+        )
     grids = xp.ogrid[tuple(slice(n) for n in index.shape)]
     where = tuple(index if i == axis else grid for i, grid in enumerate(grids))
-
-    def rule(g):
-        full = xp.zeros(x.shape, g.dtype)
-        xp.add.at(full, where, g)
-        return full
-
-    return x[where], (rule, None)
+    return getitem(x, index=where)
 
 
 def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str = "constant", value=0.0) -> Tensor:

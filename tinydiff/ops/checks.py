@@ -1,0 +1,47 @@
+"""What ops ask of their arguments, at the door: a wrong call is told which argument is wrong."""
+
+from numbers import Integral
+
+
+def one_axis(name: str, axis, ndim: int) -> int:
+    """``axis`` counted from the front."""
+    if not isinstance(axis, Integral) or not -ndim <= axis < ndim:
+        raise ValueError(f"{name}: axis {axis!r} is not an axis of an array that has {ndim}")
+    return int(axis) % ndim
+
+
+def axes(name: str, axis, ndim: int) -> tuple[int, ...]:
+    """``axis`` (one, several, or None for all) counted from the front, in order."""
+    if axis is None:
+        return tuple(range(ndim))
+    several = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    found = tuple(sorted(one_axis(name, a, ndim) for a in several))
+    if len(set(found)) != len(found):
+        raise ValueError(f"{name}: axis {axis} names an axis twice")
+    return found
+
+
+def image(name: str, x) -> None:
+    """Is x a batch of images?"""
+    if x.ndim != 4 or 0 in x.shape:
+        raise ValueError(f"{name}: expected a non-empty image (N, H, W, C), got shape {x.shape}")
+
+
+def floating(name: str, label: str, x) -> None:
+    """Does x hold floating-point numbers?"""
+    if x.dtype.kind != "f":
+        raise TypeError(f"{name}: {label} must be floating point, got {x.dtype}; use .astype")
+
+
+def positions(name: str, index, n: int) -> None:
+    """Are all of an index's entries positions along an axis of length n, negative ones included?
+
+    NumPy would raise somewhere deep inside; CuPy wraps around without a word.
+    """
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"{name}: index must hold integers, got {index.dtype}")
+    if index.size and not -n <= int(index.min()) <= int(index.max()) < n:
+        raise ValueError(
+            f"{name}: index runs from {int(index.min())} to {int(index.max())}, "
+            f"outside an axis of length {n}"
+        )
