@@ -120,9 +120,13 @@ def test_small_sets_leave_no_files(own_cache):
 
 
 def test_sixty_thousand_take_seconds():
-    start = time.process_time()
-    digits(count=6_000)
-    assert time.process_time() - start < 2  # 0.1 s on a quiet machine: 60,000 in one second
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        digits(count=BLOCK)
+        times.append(time.perf_counter() - start)
+    # One second for 60,000 on a quiet machine; the fastest of several, so that a busy one passes.
+    assert min(times) * 60_000 / BLOCK < 8
 
 
 @pytest.mark.parametrize(
