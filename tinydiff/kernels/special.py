@@ -12,7 +12,8 @@ import math
 
 from tinydiff.backend import xp
 
-_LIMIT = 6.0  # erfc(6) = 2e-17: nothing beyond it is seen next to 1
+_LIMIT = 6.0  # the series is fitted up to here; beyond, where erfc < 2e-17, it still fits to 1e-7
+_ZERO = 30.0  # erfc(30) = 3e-393 is 0 in any dtype, while 30² still is a number
 _LOW = 2 / (2 + _LIMIT)  # t runs from here to 1
 
 
@@ -35,8 +36,11 @@ _COEFFICIENTS = _chebyshev_coefficients(22)
 
 
 def erfc(x):
-    """1 − erf(x), with an absolute error of a few units in the last digit of 1."""
-    size = xp.minimum(xp.abs(x), _LIMIT)
+    """1 − erf(x), with an absolute error of a few units in the last digit of 1.
+
+    Far out it goes to exactly 0, so that x·erfc(−x) does too.
+    """
+    size = xp.minimum(xp.abs(x), _ZERO)
     t = 2 / (2 + size)
     u = (t - _LOW) * (2 / (1 - _LOW)) - 1
     # Clenshaw's recurrence: b_k = c_k + 2u·b_{k+1} − b_{k+2}
