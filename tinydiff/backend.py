@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from typing import NoReturn
 
 import numpy as np
 
@@ -36,6 +37,12 @@ def _cupy_problem() -> str | None:
     return None
 
 
+def give_up(sentence: str) -> NoReturn:
+    """End the program: a setting in the environment cannot be used, and this says what to do."""
+    print(sentence, file=sys.stderr)
+    raise SystemExit(2)
+
+
 def _choose() -> str:
     wanted = os.environ.get("TINYDIFF_BACKEND", "numpy").strip().lower() or "numpy"
     if wanted not in ("numpy", "cupy", "auto"):
@@ -46,8 +53,7 @@ def _choose() -> str:
         return "cupy"
     else:
         sentence = f"TINYDIFF_BACKEND=cupy, but {problem}), or set TINYDIFF_BACKEND=numpy."
-    print(sentence, file=sys.stderr)
-    raise SystemExit(2)
+    give_up(sentence)
 
 
 name = _choose()

@@ -12,19 +12,21 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
+
+from tinydiff.backend import give_up
 
 SMALL = 1 << 16  # elements below which starting a thread costs more than it saves
 
 
 def _thread_count() -> int:
-    wanted = os.environ.get("TINYDIFF_NUM_THREADS", "")
+    wanted = os.environ.get("TINYDIFF_NUM_THREADS", "").strip()
     if wanted:
-        if not wanted.isdigit() or int(wanted) < 1:
-            raise ValueError(f"TINYDIFF_NUM_THREADS is {wanted!r}, expected a whole number ≥ 1")
+        if not wanted.isdecimal() or int(wanted) < 1:
+            give_up(f"TINYDIFF_NUM_THREADS is {wanted!r}: set it to a whole number from 1 on.")
         return int(wanted)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -33,36 +35,59 @@ def _thread_count() -> int:
 
 THREADS = _thread_count()
 _pool: ThreadPoolExecutor | None = None
-_blas: list | None = None
 _local = threading.local()
 
 
-def _forget_pool() -> None:
+class _SingleThreadedBlas:
+    """``with single_threaded_blas:`` BLAS uses one thread inside, what it had before after.
+
+    BLAS's number is the process's: of several threads inside, the first sets, the last restores.
+    """
+
+    def __init__(self):
+        self.libraries: list | None = None
+        self.inside, self.before, self.lock = 0, [], threading.Lock()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.libraries is None:
+                found = ThreadpoolController().select(user_api="blas").lib_controllers
+                self.libraries = [lib for lib in found if lib.num_threads is not None]
+            if self.inside == 0:
+                self.before = [(lib, lib.get_num_threads()) for lib in self.libraries]
+                self._set((lib, 1) for lib in self.libraries)
+            self.inside += 1
+
+    def __exit__(self, *exception) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self._set(self.before)
+
+    def after_fork(self) -> None:
+        """In the child, only the thread that forked is left, and that one is outside."""
+        if self.inside:
+            self._set(self.before)
+        self.inside, self.lock = 0, threading.Lock()
+
+    @staticmethod
+    def _set(numbers) -> None:
+        for lib, threads in numbers:
+            if lib.get_num_threads() != threads:
+                lib.set_num_threads(threads)
+
+
+single_threaded_blas = _SingleThreadedBlas()
+
+
+def _after_fork() -> None:
     global _pool
     _pool = None  # threads do not survive a fork
+    single_threaded_blas.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
-
-
-class single_threaded_blas:
-    """``with single_threaded_blas():`` BLAS uses one thread inside, what it had before after."""
-
-    def __enter__(self) -> None:
-        global _blas
-        if _blas is None:
-            libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-            _blas = [lib for lib in libraries if lib.num_threads is not None]
-        self._before = [(lib, lib.get_num_threads()) for lib in _blas]
-        for lib, threads in self._before:
-            if threads != 1:
-                lib.set_num_threads(1)
-
-    def __exit__(self, *exception) -> None:
-        for lib, threads in self._before:
-            if threads != 1:
-                lib.set_num_threads(threads)
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def parallel(work: Callable[[int, int, int], None], n: int, chunk: int, elements: int) -> None:
@@ -79,19 +104,24 @@ def parallel(work: Callable[[int, int, int], None], n: int, chunk: int, elements
         for i in range(low, high, chunk):
             work(i, min(i + chunk, high), worker)
 
-    with single_threaded_blas():
+    with single_threaded_blas:
         if workers == 1:
             return share(0)
         if _pool is None:
             _pool = ThreadPoolExecutor(max(THREADS - 1, 1), thread_name_prefix="tinydiff")
         futures = [_pool.submit(share, k) for k in range(1, workers)]
-        share(0)
+        try:
+            share(0)
+        finally:
+            wait(futures)  # whatever went wrong here, nobody writes into the arrays any more
         for future in futures:
             future.result()
 
 
 def parallel_sum(work: Callable, n: int, chunk: int, elements: int, shape) -> np.ndarray:
     """Σ over chunks of what work(low, high, out) writes into ``out``, an array of that shape."""
+    if n == 0:
+        return np.zeros(shape, np.float32)
     totals: list = [None] * THREADS
 
     def add(low: int, high: int, worker: int) -> None:
