@@ -78,10 +78,10 @@ def silu(x):
 
 
 def silu_slope(y, s, out):
-    """d(x·σ)/dx = y + σ·(1 − y) in ``out``"""
-    np.subtract(np.float32(1), y, out=out)
-    np.multiply(out, s, out=out)
-    np.add(out, y, out=out)
+    """d(x·σ)/dx = σ + y·(1 − σ) in ``out``"""
+    np.subtract(np.float32(1), s, out=out)
+    np.multiply(out, y, out=out)
+    np.add(out, s, out=out)
 
 
 def silu_grad(g, y, s):

@@ -87,8 +87,8 @@ def silu(x):
 
 
 def silu_grad(g, y, s):
-    """g·(y + σ·(1 − y)), from y = x·σ(x)"""
-    return g * (y + s * (1 - y))
+    """g·(σ + y·(1 − σ)), from y = x·σ(x): nothing cancels, however large y is"""
+    return g * (s + y * (1 - s))
 
 
 def softmax(x, axis=-1):
