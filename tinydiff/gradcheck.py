@@ -37,7 +37,8 @@ def gradcheck(
 
     fn         takes Tensors, returns one Tensor of any shape; must be smooth at the inputs
     arrays     the inputs, converted to float64; integer and boolean ones are passed on unchecked
-    tolerance  allowed error, relative to the size of the two numbers (absolute below 1)
+    tolerance  allowed error, relative to the size of the gradient; what rounding does to the
+               finite difference is allowed on top
     """
     rng = np.random.default_rng(seed)
     values = [np.array(backend.to_numpy(a)) for a in arrays]
@@ -51,7 +52,11 @@ def gradcheck(
     if not isinstance(output, Tensor) or output.dtype != np.float64:
         got = output.dtype if isinstance(output, Tensor) else type(output).__name__
         raise GradcheckError(f"fn must keep float64 and return a Tensor; it returned {got}")
+    value = backend.to_numpy(output.data)
+    if not np.isfinite(value).all():
+        raise GradcheckError("fn is infinite or not a number at the inputs; choose others")
     weights = rng.standard_normal(output.shape)
+    rounding = 16 * np.finfo(np.float64).eps * np.abs(weights * value).sum() / step
     output.backward(xp.asarray(weights))
 
     def slope(i: int, direction: np.ndarray) -> float:
@@ -66,11 +71,14 @@ def gradcheck(
         if tensors[i].grad is None:
             raise GradcheckError(f"{name} got no gradient: the output does not depend on it")
         gradient = backend.to_numpy(tensors[i].grad)
+        if gradient.dtype != np.float64:
+            raise GradcheckError(f"{name} is float64, its gradient {gradient.dtype}")
         for _ in range(directions):
             direction = rng.standard_normal(values[i].shape)
             expected, got = slope(i, direction), float((gradient * direction).sum())
-            # NaN must fail too, hence the negation.
-            if not abs(got - expected) <= tolerance * max(1.0, abs(expected), abs(got)):
+            size = max(abs(expected), abs(got), float(np.linalg.norm(gradient * direction)))
+            # Written so that NaN fails too, and infinity, which would excuse any error.
+            if not (size < np.inf and abs(got - expected) <= tolerance * size + rounding):
                 raise GradcheckError(
                     f"{name}: along a random direction the gradient says {got:.9g}, "
                     f"the finite difference {expected:.9g}; {_where(slope, i, gradient, rng)}"

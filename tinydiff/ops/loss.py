@@ -131,6 +131,8 @@ def kl_diagonal_gaussians(
     """KL(N(μ₁, e^{l₁}) ‖ N(μ₂, e^{l₂})) in nats, per element
 
     ½ (l₂ − l₁ + e^{l₁ − l₂} + (μ₁ − μ₂)² e^{−l₂} − 1)
+
+    Any of them but μ₁ may be a number.
     """
     if not isinstance(log_var2, Tensor):  # exp of a bare 0.0 would know nothing of mean1's dtype
         log_var2 = Tensor(backend.asarray(log_var2, mean1.dtype))
