@@ -2,21 +2,27 @@
 
 import numpy as np
 
-from tinydiff.kernels.workers import parallel, parallel_sum, scratch
+from tinydiff.kernels.workers import parallel, parallel_sum, scratch, single_threaded_blas
 
 _CHUNK = 1 << 16  # elements of a chain that stay in a worker's cache
 
 
 def matmul(a, b):
-    """`plain.matmul`"""
-    y = np.empty((len(a), b.shape[1]), np.float32)
-    parallel(
-        lambda low, high, _: np.matmul(a[low:high], b, out=y[low:high]),
-        len(a),
-        len(a),
-        a.size + y.size,
-    )
-    return y
+    """`plain.matmul`: shared out over the rows of one matrix, or over a stack of them"""
+    if b.ndim == 2 and a.flags.c_contiguous:
+        rows, lead = a.reshape(-1, a.shape[-1]), a.shape[:-1]
+    elif a.shape[:-2] == b.shape[:-2]:
+        rows, lead = a, a.shape[:-1]
+    else:
+        with single_threaded_blas:
+            return a @ b
+    y = np.empty((*rows.shape[:-1], b.shape[-1]), np.float32)
+
+    def work(low, high, _):
+        np.matmul(rows[low:high], b if b.ndim == 2 else b[low:high], out=y[low:high])
+
+    parallel(work, len(rows), len(rows), a.size + y.size)
+    return y.reshape(*lead, b.shape[-1])
 
 
 def matmul_t(a, b):

@@ -60,7 +60,7 @@ def _groups(channels: int, filters: int, window: Window):
 
 
 def matmul(a, b):
-    """a @ b: (n, k) @ (k, m) → (n, m)"""
+    """a @ b: (…, n, k) @ (…, k, m) → (…, n, m)"""
     return a @ b
 
 

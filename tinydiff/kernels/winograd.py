@@ -29,7 +29,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinydiff.kernels.window import Window
-from tinydiff.kernels.workers import parallel, parallel_sum, scratch
+from tinydiff.kernels.workers import parallel, parallel_sum, scratch, single_threaded_blas
 
 _POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)  # and ∞
 
@@ -97,7 +97,7 @@ def conv2d_weight_grad(x, g, window: Window):
 
     chunk = _images_at_a_time(n, down * right, max(channels, filters))
     total = parallel_sum(work, n, chunk, x.size + g.size, (36, channels, filters))
-    return np.matmul(_FILTER_T, total.reshape(36, -1)).reshape(3, 3, channels, filters)
+    return _product(_FILTER_T, total.reshape(36, -1)).reshape(3, 3, channels, filters)
 
 
 def _convolve(x, weight, bias, out, first):
@@ -107,7 +107,7 @@ def _convolve(x, weight, bias, out, first):
     h, w = out
     down, right = _tiles(h), _tiles(w)
     whole = (down * 4, right * 4) == (h, w)
-    transformed = np.matmul(_FILTER, np.ascontiguousarray(weight).reshape(9, -1))
+    transformed = _product(_FILTER, np.ascontiguousarray(weight).reshape(9, -1))
     transformed = transformed.reshape(36, channels, filters)
     y = np.empty((n, h, w, filters), np.float32)
     offset = np.float32(0) if bias is None else bias
@@ -177,6 +177,11 @@ def _blocks(g, down: int, right: int):
         g.reshape(n, down, 4, right, 4, c).transpose(2, 4, 0, 1, 3, 5),
     )
     return blocks
+
+
+def _product(a, b):
+    with single_threaded_blas:
+        return a @ b
 
 
 def _tiles(n: int) -> int:

@@ -41,7 +41,9 @@ _local = threading.local()
 class _SingleThreadedBlas:
     """``with single_threaded_blas:`` BLAS uses one thread inside, what it had before after.
 
-    BLAS's number is the process's: of several threads inside, the first sets, the last restores.
+    Every product of the library belongs inside: the threads of a BLAS keep a core busy waiting
+    for some 25 ms after each product they share, and the workers would miss it.  BLAS's number is
+    the process's: of several threads inside, the first sets, the last restores.
     """
 
     def __init__(self):

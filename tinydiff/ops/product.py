@@ -21,7 +21,10 @@ def matmul(a, b):
     left, right = np.shape(a), np.shape(b)
     if min(len(left), len(right)) < 2 or left[-1] != right[-2]:
         raise ValueError(f"matmul: shapes {left} and {right} are not (…, n, k) and (…, k, m)")
-    return a @ b, (lambda g: g @ _t(b), lambda g: _t(a) @ g)
+    return kernels.matmul(a, b), (
+        lambda g: kernels.matmul(g, _t(b)),
+        lambda g: kernels.matmul(_t(a), g),
+    )
 
 
 @op
