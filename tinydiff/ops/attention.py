@@ -23,6 +23,8 @@ def attention(q, k, v, *, mask=None) -> Tensor:
         )
     if not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
         raise ValueError(f"attention: q, k, v are {shapes}: their leading axes differ")
+    if k.shape[-2] == 0:
+        raise ValueError(f"attention: k {k.shape} has no keys to look at")
     if mask is not None:
         mask = _checked(mask, (*q.shape[:-1], k.shape[-2]))
     return _attention(q, k, v, mask)

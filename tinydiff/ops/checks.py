@@ -21,6 +21,12 @@ def axes(name: str, axis, ndim: int) -> tuple[int, ...]:
     return found
 
 
+def values(name: str, x, axes: tuple[int, ...]) -> None:
+    """Is there anything to reduce over these axes?"""
+    if 0 in (x.shape[a] for a in axes):
+        raise ValueError(f"{name}: shape {x.shape} has no values over axes {axes}")
+
+
 def image(name: str, x) -> None:
     """Is x a batch of images?"""
     if x.ndim != 4 or 0 in x.shape:

@@ -47,7 +47,9 @@ def conv_transpose2d(
     _check("conv_transpose2d", y, weight, bias, groups, lambda w: w[2], lambda w: w[3] * groups)
     strides, dilations = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
     extra = pair(output_padding, "output_padding", 0)
-    if padding == "same":
+    if isinstance(padding, str):
+        if padding != "same":
+            raise ValueError(f'conv_transpose2d: padding is {padding!r}, expected "same" or ints')
         if extra != (0, 0):
             raise ValueError('conv_transpose2d: padding="same" fixes the size; no output_padding')
         image = [n * s for n, s in zip(y.shape[1:3], strides, strict=True)]

@@ -4,8 +4,7 @@ import math
 
 from tinydiff import kernels
 from tinydiff.backend import xp
-from tinydiff.ops.checks import axes as _axes
-from tinydiff.ops.checks import one_axis
+from tinydiff.ops import checks
 from tinydiff.tensor import op
 
 
@@ -18,24 +17,23 @@ def _spread(reduced, axes, shape):
 @op
 def sum(x, *, axis=None, keepdims=False):
     """Σ x"""
-    axes = _axes("sum", axis, x.ndim)
+    axes = checks.axes("sum", axis, x.ndim)
     return x.sum(axis=axes, keepdims=keepdims), (lambda g: _spread(g, axes, x.shape),)
 
 
 @op
 def mean(x, *, axis=None, keepdims=False):
     """Σ x / n"""
-    axes = _axes("mean", axis, x.ndim)
+    axes = checks.axes("mean", axis, x.ndim)
+    checks.values("mean", x, axes)
     n = math.prod(x.shape[a] for a in axes)
-    if n == 0:
-        raise ValueError(f"mean: shape {x.shape} has no values over axis {axis}")
     return x.mean(axis=axes, keepdims=keepdims), (lambda g: _spread(g / n, axes, x.shape),)
 
 
 @op
 def var(x, *, axis=None, keepdims=False, correction=0):
     """Σ (x − mean)² / (n − correction)"""
-    axes = _axes("var", axis, x.ndim)
+    axes = checks.axes("var", axis, x.ndim)
     n = math.prod(x.shape[a] for a in axes) - correction
     if n <= 0:
         raise ValueError(f"var: {n + correction} values with correction={correction} have none")
@@ -57,9 +55,8 @@ def min(x, *, axis=None, keepdims=False):
 
 
 def _extreme(name, x, reduce, axis, keepdims):
-    axes = _axes(name, axis, x.ndim)
-    if 0 in (x.shape[a] for a in axes):
-        raise ValueError(f"{name}: shape {x.shape} has no values over axis {axis}")
+    axes = checks.axes(name, axis, x.ndim)
+    checks.values(name, x, axes)
     y = xp.asarray(reduce(axis=axes, keepdims=keepdims))
 
     def rule(g):
@@ -72,7 +69,8 @@ def _extreme(name, x, reduce, axis, keepdims):
 @op
 def logsumexp(x, *, axis=-1, keepdims=False):
     """ln Σ eˣ, computed as m + ln Σ eˣ⁻ᵐ with m = max x along the axis"""
-    axes = _axes("logsumexp", axis, x.ndim)
+    axes = checks.axes("logsumexp", axis, x.ndim)
+    checks.values("logsumexp", x, axes)
     m = x.max(axis=axes, keepdims=True)
     m = xp.where(xp.isfinite(m), m, 0)
     e = xp.exp(x - m)
@@ -86,7 +84,8 @@ def logsumexp(x, *, axis=-1, keepdims=False):
 @op
 def softmax(x, *, axis=-1):
     """eˣ / Σ eˣ along one axis; the maximum of each row is subtracted first, not the global one."""
-    axis = one_axis("softmax", axis, x.ndim)
+    axis = checks.one_axis("softmax", axis, x.ndim)
+    checks.values("softmax", x, (axis,))
     y = kernels.softmax(x, axis)
     return y, (lambda g: y * (g - (g * y).sum(axis=axis, keepdims=True)),)
 
@@ -94,7 +93,8 @@ def softmax(x, *, axis=-1):
 @op
 def log_softmax(x, *, axis=-1):
     """x − ln Σ eˣ along one axis"""
-    axis = one_axis("log_softmax", axis, x.ndim)
+    axis = checks.one_axis("log_softmax", axis, x.ndim)
+    checks.values("log_softmax", x, (axis,))
     shifted = x - x.max(axis=axis, keepdims=True)
     y = shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
     return y, (lambda g: g - xp.exp(y) * g.sum(axis=axis, keepdims=True),)

@@ -1,5 +1,6 @@
 """Moving values around without changing them: the derivative moves the gradient back."""
 
+import operator
 from collections.abc import Sequence
 from numbers import Integral
 
@@ -7,8 +8,7 @@ import numpy as np
 
 from tinydiff import backend
 from tinydiff.backend import xp
-from tinydiff.ops.checks import axes as _axes
-from tinydiff.ops.checks import one_axis, positions
+from tinydiff.ops import checks
 from tinydiff.tensor import Tensor, op
 
 
@@ -26,7 +26,7 @@ def reshape(x, *, shape):
 def transpose(x, *, axes=None):
     """Axes in another order; without ``axes``, reversed."""
     order = tuple(reversed(range(x.ndim))) if axes is None else tuple(axes)
-    if len(_axes("transpose", order, x.ndim)) != x.ndim:
+    if len(checks.axes("transpose", order, x.ndim)) != x.ndim:
         raise ValueError(f"transpose: axes {order} do not name all {x.ndim} axes of {x.shape}")
     back = tuple(np.argsort([a % x.ndim for a in order]).tolist())
     return x.transpose(order), (lambda g: g.transpose(back),)
@@ -45,52 +45,55 @@ def expand(x, *, shape):
 @op
 def flip(x, *, axis):
     """The order along an axis, or several, reversed."""
-    axis = _axes("flip", axis, x.ndim)
+    axis = checks.axes("flip", axis, x.ndim)
     return xp.flip(x, axis), (lambda g: xp.flip(g, axis),)
 
 
 @op
 def _concat(*arrays, axis):
-    ends = np.cumsum([a.shape[axis] for a in arrays])
-    axis = axis % arrays[0].ndim
+    ends = np.cumsum([a.shape[axis] for a in arrays]).tolist()
 
-    def cut(i):
-        start = int(ends[i - 1]) if i else 0
-        part = (slice(None),) * axis + (slice(start, int(ends[i])),)
+    def cut(start, end):
+        part = (slice(None),) * axis + (slice(start, end),)
         return lambda g: g[part]
 
-    return xp.concatenate(arrays, axis=axis), tuple(cut(i) for i in range(len(arrays)))
+    return xp.concatenate(arrays, axis=axis), tuple(map(cut, [0, *ends], ends))
 
 
 def concat(tensors: Sequence[Tensor], axis: int = -1) -> Tensor:
     """Tensors one after another along an existing axis; all other lengths must agree."""
     tensors = list(tensors)
-    if not tensors:
-        raise ValueError("concat: needs at least one tensor")
-    first = tensors[0].shape
-    for i, t in enumerate(tensors):
-        same = [a == b for a, b in zip(t.shape, first, strict=False)]
-        if len(t.shape) != len(first) or not -len(first) <= axis < len(first):
-            raise ValueError(f"concat: tensors[{i}] has shape {t.shape}, axis is {axis}")
-        same[axis] = True
-        if not all(same):
-            raise ValueError(f"concat: tensors[{i}] has shape {t.shape}, tensors[0] {first}")
-    return _concat(*tensors, axis=axis)
+    at = checks.one_axis("concat", axis, tensors[0].ndim) if tensors else 0
+    _check_alike("concat", tensors, but=at)
+    return _concat(*tensors, axis=at)
 
 
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new axis."""
     tensors = list(tensors)
-    if not tensors:
-        raise ValueError("stack: needs at least one tensor")
-    at = one_axis("stack", axis, tensors[0].ndim + 1)
-    lifted = (reshape(t, shape=(*t.shape[:at], 1, *t.shape[at:])) for t in tensors)
+    _check_alike("stack", tensors)
+    at = checks.one_axis("stack", axis, tensors[0].ndim + 1)
+    lifted = [reshape(t, shape=(*t.shape[:at], 1, *t.shape[at:])) for t in tensors]
     return concat(lifted, axis=at)
+
+
+def _check_alike(name: str, tensors: list, but: int | None = None) -> None:
+    """Have they the same shape, but for the length of one axis?"""
+    if not tensors:
+        raise ValueError(f"{name}: needs at least one tensor")
+    for i, t in enumerate(tensors):
+        lengths = zip(t.shape, tensors[0].shape, strict=False)
+        if t.ndim != tensors[0].ndim or any(
+            m != n and j != but for j, (m, n) in enumerate(lengths)
+        ):
+            raise ValueError(
+                f"{name}: tensors[{i}] has shape {t.shape}, tensors[0] {tensors[0].shape}"
+            )
 
 
 def split(x: Tensor, sizes: int | Sequence[int], axis: int = -1) -> list[Tensor]:
     """Cut x along an axis into equal parts (an int: how many) or parts of the given sizes."""
-    at = one_axis("split", axis, x.ndim)
+    at = checks.one_axis("split", axis, x.ndim)
     n = x.shape[at]
     if isinstance(sizes, int):
         if sizes < 1 or n % sizes:
@@ -138,9 +141,9 @@ def _position(part):
 @op
 def take(x, *, index, axis):
     """x[…, index, …] along one axis, for a 1-D array of positions."""
-    axis = one_axis("take", axis, x.ndim)
+    axis = checks.one_axis("take", axis, x.ndim)
     index = backend.asarray(index)
-    positions("take", index, x.shape[axis])
+    checks.positions("take", index, x.shape[axis])
     if index.ndim != 1:
         raise ValueError(f"take: index has shape {index.shape}, expected one axis")
 
@@ -155,8 +158,8 @@ def take(x, *, index, axis):
 def gather(x: Tensor, index, *, axis: int = -1) -> Tensor:
     """y[…, k, …] = x[…, index[…, k, …], …] along one axis; index has as many axes as x."""
     index = index.data if isinstance(index, Tensor) else backend.asarray(index)
-    axis = one_axis("gather", axis, x.ndim)
-    positions("gather", index, x.shape[axis])
+    axis = checks.one_axis("gather", axis, x.ndim)
+    checks.positions("gather", index, x.shape[axis])
     if index.ndim != x.ndim or any(
         m > n for i, (m, n) in enumerate(zip(index.shape, x.shape, strict=True)) if i != axis
     ):
@@ -174,9 +177,14 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str = "constant", va
 
     mode "constant" fills with ``value``, "reflect" mirrors without repeating the edge.
     """
-    widths = tuple((int(a), int(b)) for a, b in widths)
+    try:
+        widths = tuple((operator.index(a), operator.index(b)) for a, b in widths)
+    except (TypeError, ValueError):
+        raise ValueError(f"pad: widths {widths!r} are not pairs of whole numbers") from None
     if len(widths) != x.ndim or any(w < 0 for pair in widths for w in pair):
-        raise ValueError(f"pad: {widths} is not one (before, after) ≥ 0 per axis of {x.shape}")
+        raise ValueError(
+            f"pad: widths {widths} are not one (before, after) ≥ 0 per axis of {x.shape}"
+        )
     if mode == "constant":
         return _pad_constant(x, widths=widths, value=value)
     if mode != "reflect":
