@@ -1,0 +1,44 @@
+# Each target makes the virtual environment it needs; PYTHON chooses the interpreter.
+PYTHON ?= python3
+DEMO_STEPS ?=
+RUN = .venv/bin/python
+ORACLE = .venv-oracle/bin/python
+
+.PHONY: help demo test test-all oracle lint bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/ready  ## train on the built-in digits and draw new ones (a few minutes)
+	$(RUN) examples/ddpm.py --data digits --name demo $(if $(DEMO_STEPS),--steps $(DEMO_STEPS))
+
+test: .venv/ready  ## the tests
+	$(RUN) -m pytest -q
+
+test-all: .venv/ready  ## the slow ones too
+	$(RUN) -m pytest -q -m 'not oracle and not gpu'
+
+oracle: .venv-oracle/ready  ## comparisons with PyTorch and other third-party libraries
+	$(ORACLE) -m pytest -q -m oracle
+
+lint: .venv/ready  ## style
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+bench: .venv-oracle/ready  ## measurements
+	$(ORACLE) benchmarks/overhead.py
+
+clean:  ## remove what the targets made, except runs/
+	rm -rf .venv .venv-oracle build *.egg-info
+
+.venv/ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(RUN) -m pip install -q -e '.[test,plots,dev]'
+	touch $@
+
+# torch goes first and pinned, so that no other package asks for a larger build of it.
+.venv-oracle/ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-oracle
+	$(ORACLE) -m pip install -q torch==2.13.0
+	$(ORACLE) -m pip install -q -e '.[oracle]'
+	touch $@

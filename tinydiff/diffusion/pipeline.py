@@ -1,0 +1,117 @@
+"""A diffusion model as one thing: the settings it was made from, its network, its schedule.
+
+pipeline = Pipeline.load("runs/mnist/checkpoint.npz")
+images = pipeline.draw(10, labels=range(10), guidance=2.0)
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from tinydiff import images
+from tinydiff.backend import randn, to_numpy
+from tinydiff.diffusion.denoiser import denoiser
+from tinydiff.diffusion.gaussian import GaussianDiffusion
+from tinydiff.diffusion.guidance import classifier_free
+from tinydiff.diffusion.samplers import sample_ddim, sample_ddpm
+from tinydiff.diffusion.schedule import NoiseSchedule
+from tinydiff.models import UNet
+from tinydiff.training import CheckpointError, load, trained_weights
+
+SAMPLERS: dict[str, Callable] = {"ddim": sample_ddim, "ddpm": sample_ddpm}
+_SCHEDULES = {"linear": NoiseSchedule.linear, "cosine": NoiseSchedule.cosine}
+
+
+class Pipeline:
+    """Made from ``settings``, which go into the checkpoint beside the weights:
+
+    image      [H, W, C] of the pictures
+    classes    names of the classes; empty for an unconditional model
+    unet       keyword settings of `UNet`
+    schedule   ["cosine", T] or ["linear", T]
+    prediction "eps" or "v"
+    """
+
+    def __init__(self, settings: Mapping):
+        self.settings = settings
+        self.image, self.classes = tuple(settings["image"]), tuple(settings["classes"])
+        kind, steps = settings["schedule"]
+        self.model = UNet(self.image[2], num_classes=len(self.classes) or None, **settings["unet"])
+        self.diffusion = GaussianDiffusion(_SCHEDULES[kind](steps), settings["prediction"])
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Pipeline:
+        """From the checkpoint of a training run, with its averaged weights.
+
+        Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
+        """
+        state = load(path)
+        try:
+            pipeline = cls(state["settings"])
+            pipeline.model.load_state_dict(trained_weights(state))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{os.fspath(path)}: not a diffusion model's ({error})") from None
+        return pipeline
+
+    def denoising(
+        self,
+        count: int,
+        labels: Sequence[int] | None = None,
+        *,
+        sampler: str = "ddim",
+        steps: int = 50,
+        guidance: float = 1.0,
+        rng: np.random.Generator | None = None,
+    ) -> Iterator:
+        """x (count, H, W, C) in [−1, 1] after every step from pure noise to pictures.
+
+        labels    one for each picture; None lets an unguided model draw what it likes
+        guidance  w of classifier-free guidance; 1 is plain conditional
+        """
+        if sampler not in SAMPLERS:
+            raise ValueError(f"sampler is {sampler!r}, expected one of {', '.join(SAMPLERS)}")
+        self.model.eval()
+        if labels is None:
+            if guidance != 1:
+                raise ValueError(f"guidance is {guidance}, but there are no labels to guide to")
+            denoise = denoiser(self.model, self.diffusion)
+        else:
+            labels = np.asarray(labels)
+            denoise = classifier_free(self.model, self.diffusion, labels, scale=guidance)
+        noise = randn((count, *self.image), rng=rng)
+        schedule = self.diffusion.schedule
+        return SAMPLERS[sampler](denoise, noise, schedule, steps=steps, rng=rng)
+
+    def draw(
+        self,
+        count: int,
+        labels: Sequence[int] | None = None,
+        *,
+        batch: int = 100,
+        progress: bool = False,
+        **settings,
+    ) -> np.ndarray:
+        """``count`` pictures, uint8 (count, H, W, C), a batch at a time.
+
+        labels    one for each picture, or None; settings as in `denoising`
+        progress  show a progress bar
+        """
+        from tqdm import tqdm  # see tinydiff/training/progress.py
+
+        if count < 1:
+            raise ValueError(f"count is {count}, expected at least 1")
+        if labels is not None and len(labels) != count:
+            raise ValueError(f"labels: expected {count}, one for each picture, got {len(labels)}")
+        drawn = []
+        with tqdm(total=count, unit="image", disable=not progress) as bar:
+            for start in range(0, count, batch):
+                stop = min(start + batch, count)
+                part = None if labels is None else labels[start:stop]
+                x = deque(self.denoising(stop - start, part, **settings), maxlen=1).pop()
+                drawn.append(images.to_uint8(to_numpy(x)))
+                bar.update(stop - start)
+        return np.concatenate(drawn)
