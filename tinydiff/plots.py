@@ -11,7 +11,7 @@ from tinydiff.files import replacing
 
 
 def require() -> None:
-    """Raise ImportError, with the remedy, if curves cannot be drawn: call it before hours of work."""
+    """Raise ImportError, with the remedy, if curves cannot be drawn: ask before hours of work."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
