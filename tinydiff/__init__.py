@@ -1,9 +1,10 @@
 """tinydiff: a small deep-learning engine on NumPy or CuPy, and diffusion models on top of it."""
 
-from tinydiff import nn, ops, optim
+from tinydiff import nn, ops, optim, training
 from tinydiff.backend import seed
 from tinydiff.gradcheck import gradcheck
 from tinydiff.ops import methods as _methods
 from tinydiff.tensor import Tensor, grad, no_grad
+from tinydiff.training import load, save
 
 __version__ = "0.1.0"

@@ -85,4 +85,9 @@ def move_towards(average, target, fraction) -> None:
 
 def sum_of_squares(a) -> float:
     """Σ a², added up in float64: float32 squares overflow from 2e19 on."""
-    return sum(float(xp.dot(c, c)) for c in (c.astype(xp.float64) for (c,) in chunks(a)))
+    total = 0.0
+    for (piece,) in chunks(a):
+        squares = piece.astype(xp.float64)
+        squares *= squares
+        total += float(squares.sum())
+    return total

@@ -1,0 +1,8 @@
+"""Training: the loop, its checkpoints, its log and its progress bar."""
+
+from tinydiff.training.checkpoint import CheckpointError, load, save
+from tinydiff.training.log import read_log
+from tinydiff.training.run import TrainingStopped, train, trained_weights
+from tinydiff.training.trainer import Step, Trainer, TrainingDiverged
+
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -1,0 +1,108 @@
+"""A training run in a folder: checkpoints, a log, a progress bar, Ctrl-C; and going on later.
+
+    for record in train(trainer, 10_000, "runs/digits", settings={"width": 64, "lr": 2e-3}):
+        if record.step % 1000 == 0:
+            draw_samples()
+
+The same call again goes on where the folder's checkpoint is, however the process ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tinydiff.files import remove_leftovers
+from tinydiff.training import checkpoint
+from tinydiff.training.interrupt import Interrupt
+from tinydiff.training.log import Log
+from tinydiff.training.progress import Progress
+from tinydiff.training.trainer import Step, Trainer
+
+CHECKPOINT, LOG = "checkpoint.npz", "log.jsonl"
+
+
+class TrainingStopped(SystemExit):
+    """Ctrl-C, after all is saved.  If nobody catches it, Python prints its text and ends."""
+
+
+def train(
+    trainer: Trainer,
+    steps: int,
+    folder: str | os.PathLike,
+    *,
+    settings: Mapping | None = None,
+    save_every: int = 100,
+) -> Iterator[Step]:
+    """Train until ``steps`` steps have been taken, and yield a record of each.
+
+    In ``folder`` it keeps checkpoint.npz (the trainer's state and ``settings``), written every
+    ``save_every`` steps and at the end, and log.jsonl.  If there is a checkpoint already, the
+    trainer takes it up first; ``trainer.step`` tells.
+
+    settings  numbers, texts, lists and dicts that say what is trained, for whoever opens the
+              checkpoint; a run made with other settings is not continued
+
+    Raises ValueError if the folder holds a run of other settings or another model,
+    CheckpointError if its checkpoint is damaged, TrainingDiverged as `Trainer.run` does (the last
+    checkpoint stays), TrainingStopped after Ctrl-C, when everything is saved.
+    """
+    for name, value in (("steps", steps), ("save_every", save_every)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"train: {name} is {value!r}, expected an int ≥ 1")
+    folder = Path(folder)
+    settings = json.loads(json.dumps(settings or {}))  # as a checkpoint gives them back
+    _resume(trainer, folder / CHECKPOINT, settings)
+    return _train(trainer, steps, folder, settings, save_every)
+
+
+def trained_weights(state: Mapping) -> dict:
+    """From a run's loaded checkpoint, the model's state dict, weights averaged if it had an EMA."""
+    return state["model"] | (state["ema"]["weights"] if state["ema"] else {})
+
+
+def _resume(trainer: Trainer, path: Path, settings: dict) -> None:
+    for name in (CHECKPOINT, LOG):
+        remove_leftovers(path.with_name(name))
+    if not path.exists():
+        return
+    state = checkpoint.load(path)
+    saved = state.pop("settings", {})
+    differing = [
+        f"{name} is {settings.get(name)!r}, was {saved.get(name)!r}"
+        for name in sorted(saved.keys() | settings.keys())
+        if saved.get(name) != settings.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"{path.parent} holds a run with other settings: {'; '.join(differing)}.  "
+            "Use another folder, or remove this one"
+        )
+    trainer.load_state_dict(state)
+
+
+def _train(trainer, steps, folder, settings, save_every) -> Iterator[Step]:
+    path = folder / CHECKPOINT
+
+    def save() -> None:
+        checkpoint.save(path, {"settings": settings, **trainer.state_dict()})
+
+    with (
+        Log(folder / LOG, trainer.step) as log,
+        Progress(trainer.step, steps) as bar,
+        Interrupt() as interrupt,
+    ):
+        for record in trainer.run(until=steps):
+            log.write(record)
+            bar.update(record)
+            if record.step % save_every == 0 or record.step == steps:
+                save()
+            yield record
+            if interrupt.requested:
+                save()
+                raise TrainingStopped(
+                    f"Stopped after step {record.step} of {steps}; all is saved in {path}.  "
+                    "The same command again goes on from there."
+                )

@@ -1,0 +1,152 @@
+"""The training loop: a generator that takes one step each time it is asked for a record.
+
+    for record in trainer.run(until=10_000):
+        print(record.step, record.loss)        # or log, draw, stop
+
+A step depends on the weights, the optimiser, the random stream and the step's number, and all of
+that is in `Trainer.state_dict`: a trainer that takes it up goes on with the same bits.  What the
+caller does between steps, drawing random numbers included, does not change the training.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from tinydiff import backend
+from tinydiff.nn import Module
+from tinydiff.optim import EMA, Optimiser, clip_grad_norm
+from tinydiff.optim.schedule import Schedule
+from tinydiff.tensor import Tensor
+
+
+class TrainingDiverged(ArithmeticError):
+    """The loss or its gradient is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happened in one step.
+
+    step       its number, from 1: so many steps have been taken
+    loss       before the step
+    grad_norm  global norm of the gradient, before clipping
+    lr         learning rate
+    images     in the batch
+    seconds    it took
+    """
+
+    step: int
+    loss: float
+    grad_norm: float
+    lr: float
+    images: int
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / max(self.seconds, 1e-9)
+
+
+class Trainer:
+    """A model and all that it takes to train it.
+
+    model      the Module; it is put into training mode at each step
+    loss       loss(*batch) -> scalar Tensor; the batch comes as arrays of the backend
+    batches    batches[i] is the batch of step i + 1: a `data.Batches`, or any such sequence of
+               tuples of arrays, each with one entry an image (None is passed on)
+    optimiser  made of the model's parameters
+    schedule   step (from 0) -> learning rate; without it the optimiser keeps its own
+    ema        the model's `EMA`, to be updated at each step
+    clip       largest global norm of the gradient; None to leave it as it is
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[..., Tensor],
+        batches,
+        optimiser: Optimiser,
+        *,
+        schedule: Schedule | None = None,
+        ema: EMA | None = None,
+        clip: float | None = None,
+    ):
+        self.model, self.loss, self.batches, self.optimiser = model, loss, batches, optimiser
+        self.schedule, self.ema, self.clip = schedule, ema, clip
+        self.step = 0
+        self._random = None  # the training's own place in the random stream, once it began
+
+    def run(self, until: int) -> Iterator[Step]:
+        """Take steps until so many have been taken in all, and yield a record of each.
+
+        Raises TrainingDiverged when the loss or the gradient is not finite, before the weights
+        are touched: they are those of the step before.
+        """
+        while self.step < until:
+            if self._random is not None:
+                backend.rng.bit_generator.state = self._random
+            record = self._take_step()
+            self.step += 1
+            self._random = backend.rng.bit_generator.state
+            yield record
+
+    def state_dict(self) -> dict:
+        """Everything the next steps depend on: step, weights, optimiser, EMA, random stream."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "random": self._random,
+        }
+
+    def load_state_dict(self, state: Mapping) -> None:
+        """Take up a `state_dict`; raises ValueError if it does not fit."""
+        expected = ("step", "model", "optimiser", "ema", "random")
+        missing = [name for name in expected if name not in state]
+        if missing:
+            raise ValueError(f"load_state_dict: not a trainer's state: {missing} missing")
+        if (state["ema"] is None) != (self.ema is None):
+            has, lacks = ("state", "trainer") if self.ema is None else ("trainer", "state")
+            raise ValueError(f"load_state_dict: the {has} has an EMA, the {lacks} has not")
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
+        self.step, self._random = state["step"], state["random"]
+
+    def _take_step(self) -> Step:
+        began = time.perf_counter()
+        arrays = [None if a is None else backend.asarray(a) for a in self.batches[self.step]]
+        if self.schedule is not None:
+            self.optimiser.lr = self.schedule(self.step)
+        self.model.train()
+        self.optimiser.zero_grad()
+        loss = self.loss(*arrays)
+        value = loss.item()
+        self._check("loss", value)
+        loss.backward()
+        norm = clip_grad_norm(self.optimiser, math.inf if self.clip is None else self.clip)
+        self._check("gradient's norm", norm)
+        self.optimiser.step()
+        if self.ema is not None:
+            self.ema.update()
+        backend.synchronize()
+        return Step(
+            step=self.step + 1,
+            loss=value,
+            grad_norm=norm,
+            lr=self.optimiser.lr,
+            images=len(arrays[0]),
+            seconds=time.perf_counter() - began,
+        )
+
+    def _check(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise TrainingDiverged(
+                f"step {self.step + 1}: the {what} is {value}; the weights are still those of step "
+                f"{self.step} (try a smaller learning rate, a warm-up, or clip=1.0)"
+            )
