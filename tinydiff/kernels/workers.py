@@ -76,7 +76,12 @@ class _SingleThreadedBlas:
     def _set(numbers) -> None:
         for lib, threads in numbers:
             if lib.get_num_threads() != threads:
+                # threadpoolctl from 3.8 on lets only the thread that asked first change the
+                # number, until it lets go; here the last one out need not be the first one in.
+                let_go = getattr(lib, "clear_controlling_thread", lambda force: None)
+                let_go(force=True)
                 lib.set_num_threads(threads)
+                let_go(force=True)
 
 
 single_threaded_blas = _SingleThreadedBlas()
