@@ -1,0 +1,165 @@
+"""Calls of the kernels as functions of arrays alone: one loop holds any of them to its plain twin.
+
+``case.run(module, *case.arrays)`` calls kernels of ``module``, which is `tinydiff.kernels` or
+`tinydiff.kernels.plain`, and returns their results; ``case.tolerances`` holds for each result the
+allowed max|error| / max|result| in float32.  Sums may come out small by chance, with errors that
+belong to their terms: there max|result| counts as ``at_least``, the size of a term.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from tinydiff import kernels
+from tinydiff.kernels import plain
+from tinydiff.kernels.window import Window
+
+PLAIN = 2e-6
+WINOGRAD = 1e-5  # 3×3 convolutions of many channels may go through a transform that rounds more
+
+
+@dataclasses.dataclass
+class Case:
+    about: str
+    run: Callable
+    arrays: list
+    tolerances: tuple[float, ...]
+    at_least: float = 0.0
+
+
+def conv(rng, n, channels, filters, window: Window, bias=True) -> Case:
+    arrays = [
+        normal(rng, n, *window.image, channels),
+        normal(rng, *window.kernel, channels // window.groups, filters),
+        normal(rng, n, *window.out, filters),
+        *([normal(rng, filters)] if bias else []),
+    ]
+
+    def run(k, x, weight, g, bias=None):
+        return (
+            k.conv2d(x, weight, bias, window),
+            k.conv2d_input_grad(g, weight, window),
+            k.conv2d_weight_grad(x, g, window),
+        )
+
+    small = window.kernel != (3, 3) or window.stride != (1, 1) or min(channels, filters) < 16
+    about = f"conv n={n} {channels}→{filters} {window}"
+    return Case(about, run, arrays, (PLAIN if small else WINOGRAD,) * 3, 1.0)
+
+
+def matmul(rng, n, k, m) -> Case:
+    arrays = [normal(rng, n, k), normal(rng, k, m)]
+    return Case(f"matmul {n, k, m}", lambda k, a, b: [k.matmul(a, b)], arrays, (PLAIN,), 1.0)
+
+
+def matmul_t(rng, n, k, m) -> Case:
+    arrays = [normal(rng, n, k), normal(rng, n, m)]
+    return Case(f"matmul_t {n, k, m}", lambda k, a, b: [k.matmul_t(a, b)], arrays, (PLAIN,), 1.0)
+
+
+def sum_rows(rng, *shape) -> Case:
+    arrays = [normal(rng, *shape)]
+    return Case(f"sum_rows {shape}", lambda k, a: [k.sum_rows(a)], arrays, (PLAIN,), 1.0)
+
+
+def silu(rng, *shape) -> Case:
+    def run(k, x, g):
+        y, sigmoid = k.silu(x)
+        return y, sigmoid, k.silu_grad(g, y, sigmoid)
+
+    arrays = [3 * normal(rng, *shape), 1 + normal(rng, *shape)]
+    return Case(f"silu {shape}", run, arrays, (PLAIN,) * 3)
+
+
+def attention(rng, lead, t, s, d, e, mask=None) -> Case:
+    """mask: none, or its leading axes, each as in ``lead`` or 1; −∞ bars some keys."""
+    arrays = [normal(rng, *lead, *shape) for shape in ((t, d), (s, d), (s, e), (t, e))]
+    if mask is not None:
+        barred = rng.random((*mask, t, s)) < 0.3
+        barred[..., 0] = False
+        arrays.append(np.where(barred, -np.inf, normal(rng, *mask, t, s)).astype(np.float32))
+
+    def run(k, q, key, v, g, mask=None):
+        y, weights = k.attention(q, key, v, mask, d**-0.5)
+        return y, weights, *k.attention_grad(g, q, key, v, weights, d**-0.5)
+
+    about = f"attention lead={lead} t={t} s={s} d={d} e={e} mask={mask}"
+    return Case(about, run, arrays, (PLAIN,) * 6)
+
+
+def group_norm(rng, n, pixels, channels, groups, silu=False, mean=0.5) -> Case:
+    arrays = [
+        2 * normal(rng, n, pixels, channels) + np.float32(mean),
+        normal(rng, channels),
+        normal(rng, channels),
+        normal(rng, n, pixels, channels) + np.float32(0.2),
+    ]
+
+    def run(k, x, weight, bias, g):
+        y, saved, mean, variance = k.group_norm(x, weight, bias, groups, 1e-5, silu)
+        return y, mean, variance, *k.group_norm_grad(g, saved, weight)
+
+    about = f"group_norm {n, pixels, channels} groups={groups} silu={silu}"
+    return Case(about, run, arrays, (PLAIN,) * 6)
+
+
+def large_cases(rng) -> list[Case]:
+    """Every kernel on enough elements for several workers and several chunks."""
+    same = {"padding": "same"}
+    return [
+        conv(rng, 7, 24, 32, Window.over((20, 17), (3, 3), padding=1)),
+        conv(rng, 7, 13, 9, Window.over((20, 17), (3, 2), dilation=2, **same)),
+        conv(rng, 7, 20, 24, Window.over((20, 18), (4, 4), stride=2, padding=1)),
+        conv(rng, 7, 20, 24, Window.over((31, 28), (2, 3), stride=3), bias=False),
+        conv(rng, 7, 32, 48, Window.over((16, 16), (1, 1))),
+        conv(rng, 3, 12, 16, Window.over((16, 16), (3, 3), groups=4, **same)),
+        matmul(rng, 2003, 40, 50),
+        matmul_t(rng, 1501, 60, 50),
+        sum_rows(rng, 7, 50, 10, 40),
+        silu(rng, 3, 65537),
+        attention(rng, (7, 2), 70, 50, 24, 16),
+        attention(rng, (5,), 120, 140, 8, 8, mask=(1,)),
+        group_norm(rng, 7, 300, 48, 8),
+        group_norm(rng, 7, 300, 48, 8, silu=True),
+    ]
+
+
+def normal(rng, *shape) -> np.ndarray:
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def results(case: Case, arrays=None, module=kernels) -> list[np.ndarray]:
+    """What the case returns on arrays that nobody can write to."""
+    arrays = case.arrays if arrays is None else arrays
+    frozen = [a.view() for a in arrays]
+    for a in frozen:
+        a.flags.writeable = False
+    return list(case.run(module, *frozen))
+
+
+def expected(case: Case, arrays=None) -> list[np.ndarray]:
+    """The same from the plain kernels in float64."""
+    arrays = case.arrays if arrays is None else arrays
+    return results(case, [a.astype(np.float64, order="C") for a in arrays], plain)
+
+
+def check(case: Case, arrays=None, slack=1) -> None:
+    """The results of the kernels are float32, and the plain kernels' up to rounding."""
+    arrays = case.arrays if arrays is None else arrays
+    before = [a.copy() for a in arrays]
+    got, wanted = results(case, arrays), expected(case, arrays)
+    for a, b in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(a, b, f"{case.about}: an input changed")
+    check_close(case, got, wanted, slack)
+
+
+def check_close(case: Case, got, wanted, slack=1) -> None:
+    for i, (a, b, tolerance) in enumerate(zip(got, wanted, case.tolerances, strict=True)):
+        name = f"{case.about}: result {i}"
+        assert a.shape == b.shape and a.dtype == np.float32, f"{name}: {a.shape} {a.dtype}"
+        error, size = np.abs(a - b).max(initial=0), np.abs(b).max(initial=case.at_least)
+        allowed = slack * tolerance * size
+        assert error <= allowed, f"{name}: off by {error:.3g}, allowed {allowed:.3g}"

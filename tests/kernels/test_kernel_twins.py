@@ -1,0 +1,219 @@
+"""Each kernel against its plain twin in float64, on random and on awkward shapes."""
+
+import numpy as np
+import pytest
+from kernel_cases import (
+    attention,
+    check,
+    conv,
+    group_norm,
+    large_cases,
+    matmul,
+    matmul_t,
+    results,
+    silu,
+    sum_rows,
+)
+
+from tinydiff import kernels
+from tinydiff.kernels import plain
+from tinydiff.kernels.window import Window
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def drawn_window(rng, image, kernel, *, stride=4, dilation=3, padding=6) -> Window:
+    """A window of random geometry up to those limits: int, pair, "same" or lopsided padding."""
+
+    def pair(low, high):
+        return tuple(int(v) for v in rng.integers(low, high + 1, 2))
+
+    while True:
+        size, taps = pair(*image), pair(*kernel)
+        strides = pair(1, stride)
+        dilations = pair(1, dilation) if rng.random() < 0.4 else (1, 1)
+        kind = rng.choice(["same", "int", "pair", "lopsided"])
+        if kind == "lopsided":
+            pads = pair(0, padding), pair(0, padding)
+            spans = [d * (k - 1) + 1 for d, k in zip(dilations, taps, strict=True)]
+            out = tuple(
+                (n + sum(p) - span) // s + 1
+                for n, p, span, s in zip(size, pads, spans, strides, strict=True)
+            )
+            if min(out) < 1:
+                continue
+            return Window(size, taps, strides, dilations, pads, out)
+        pad = {"same": "same", "int": pair(0, padding)[0], "pair": pair(0, padding)}[kind]
+        try:
+            return Window.over(size, taps, stride=strides, padding=pad, dilation=dilations)
+        except ValueError:  # the window does not fit the image: draw again
+            continue
+
+
+def integers(rng, *ranges) -> list[int]:
+    return [int(rng.integers(low, high + 1)) for low, high in ranges]
+
+
+def any_conv(rng):
+    window = drawn_window(rng, (1, 17), (1, 5))
+    return conv(rng, *integers(rng, (1, 5), (1, 20), (1, 20)), window, rng.random() < 0.5)
+
+
+def conv3x3(rng):
+    """What Winograd's transform is for, with tiles that stick out of the image."""
+    window = drawn_window(rng, (1, 20), (3, 3), stride=1, dilation=1, padding=4)
+    return conv(rng, *integers(rng, (1, 9), (16, 50), (16, 50)), window, rng.random() < 0.5)
+
+
+def grouped_conv(rng):
+    groups, c, o, n = integers(rng, (2, 4), (1, 5), (1, 5), (1, 3))
+    window = Window.over((9, 8), (3, 2), stride=2, padding="same", groups=groups)
+    return conv(rng, n, groups * c, groups * o, window)
+
+
+def any_matmul(rng):
+    return matmul(rng, *integers(rng, (1, 700), (1, 200), (1, 200)))
+
+
+def any_matmul_t(rng):
+    return matmul_t(rng, *integers(rng, (1, 1200), (1, 80), (1, 80)))
+
+
+def any_sum_rows(rng):
+    return sum_rows(rng, *integers(rng, *[(1, 30)] * rng.integers(1, 5)))
+
+
+def any_silu(rng):
+    return silu(rng, *integers(rng, *[(8, 50)] * rng.integers(1, 4)))
+
+
+def any_attention(rng):
+    lead = tuple(integers(rng, *[(1, 4)] * rng.integers(0, 3)))
+    mask = None if rng.random() < 0.4 else tuple(n if rng.random() < 0.5 else 1 for n in lead)
+    return attention(rng, lead, *integers(rng, (1, 40), (2, 40), (1, 40), (1, 40)), mask)
+
+
+def any_group_norm(rng):
+    # Gradients of very small groups cancel almost entirely: a test of their own, below.
+    n, pixels, groups, per_group = integers(rng, (1, 9), (1, 300), (1, 8), (1, 8))
+    pixels = max(pixels, 16 // per_group + 1)
+    return group_norm(rng, n, pixels, groups * per_group, groups, bool(rng.random() < 0.5))
+
+
+@pytest.mark.parametrize(
+    "draw, count",
+    [
+        (any_conv, 150),
+        (conv3x3, 50),
+        (grouped_conv, 20),
+        (any_matmul, 30),
+        (any_matmul_t, 30),
+        (any_sum_rows, 30),
+        (any_silu, 30),
+        (any_attention, 60),
+        (any_group_norm, 60),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_random_shapes(draw, count, rng, set_threads):
+    for _ in range(count):
+        set_threads(int(rng.integers(1, 4)))
+        check(draw(rng))
+
+
+AWKWARD = [  # image, kernel, settings
+    ((1, 1), (1, 1), {}),
+    ((1, 1), (3, 3), {"padding": 1}),
+    ((1, 1), (5, 5), {"padding": "same"}),
+    ((1, 7), (3, 3), {"padding": "same", "stride": 2}),
+    ((2, 2), (3, 3), {"padding": 1, "stride": 5}),
+    ((9, 9), (2, 2), {"stride": 4}),  # pixels between the windows, seen by none
+    ((9, 8), (1, 3), {"stride": 3}),
+    ((10, 7), (4, 4), {"stride": 3}),  # windows that do not divide
+    ((11, 6), (5, 2), {"stride": (2, 4), "padding": (2, 1)}),
+    ((3, 3), (2, 2), {"padding": 5}),  # windows that see nothing but padding
+    ((3, 4), (3, 3), {"padding": 7}),
+    ((4, 4), (2, 2), {"padding": 4, "stride": 3}),
+    ((9, 11), (3, 3), {"dilation": 4, "padding": 4}),
+    ((9, 11), (3, 2), {"dilation": (2, 3), "stride": (3, 2), "padding": (1, 0)}),
+    ((6, 6), (6, 6), {}),  # the window is the image
+]
+
+
+@pytest.mark.parametrize("image, kernel, settings", AWKWARD)
+@pytest.mark.parametrize("channels, filters", [(1, 1), (3, 17), (18, 16)])
+def test_awkward_convolutions(image, kernel, settings, channels, filters, rng):
+    window = Window.over(image, kernel, **settings)
+    for n in (1, 3):
+        check(conv(rng, n, channels, filters, window))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("draw", range(14))
+def test_enough_work_for_several_workers(threads, draw, rng, set_threads):
+    set_threads(threads)
+    check(large_cases(rng)[draw])
+
+
+@pytest.mark.parametrize("settings", [{"kernel": 3, "padding": 1}, {"kernel": 4, "stride": 2}])
+def test_batches_around_the_boundaries_of_workers_and_chunks(settings, rng, set_threads):
+    kernel = settings.pop("kernel")
+    window = Window.over((24, 20), (kernel, kernel), **settings)
+    for n in (*range(1, 12), 16, 17):
+        for threads in (2, 3):
+            set_threads(threads)
+            check(conv(rng, n, 16, 16, window))
+
+
+def test_many_channels(rng):
+    check(conv(rng, 2, 512, 384, Window.over((6, 6), (1, 1))))
+    check(conv(rng, 2, 256, 300, Window.over((8, 8), (3, 3), padding=1)))
+    check(conv(rng, 2, 300, 256, Window.over((8, 8), (3, 3), stride=2, padding="same")))
+    check(group_norm(rng, 2, 16, 1024, 32, silu=True))
+
+
+@pytest.mark.parametrize("size", [(1 << 16) + d for d in (-1, 0, 1)] + [(1 << 17) + 1, 3 << 16])
+def test_sizes_around_a_chunk(size, rng, set_threads):
+    set_threads(3)
+    check(silu(rng, size))
+    check(sum_rows(rng, size // 64, 64))
+    check(sum_rows(rng, 3, size // 3))
+    check(matmul(rng, size // 64, 32, 32))
+    check(matmul_t(rng, size // 64, 32, 32))
+
+
+@pytest.mark.parametrize("t, s, lead", [(256, 256, (3,)), (255, 257, (3,)), (300, 300, (2, 1))])
+def test_attention_around_a_chunk(t, s, lead, rng, set_threads):
+    set_threads(2)
+    check(attention(rng, lead, t, s, 4, 4, mask=(1,) * len(lead)))
+
+
+@pytest.mark.parametrize("n, pixels, channels, groups", [(3, 1, 2, 1), (2, 2, 4, 4), (4, 3, 2, 2)])
+def test_group_norm_of_tiny_groups(n, pixels, channels, groups, rng):
+    """Compared on the scale of the terms of its gradient, which cancel here."""
+    case = group_norm(rng, n, pixels, channels, groups)
+    x, weight, _, g = case.arrays
+    deviation = x.reshape(n, pixels, groups, -1).astype(np.float64).std(axis=(1, 3)).min()
+    scale = np.abs(g * weight).max() / deviation
+    got = results(case)
+    wanted = results(case, [a.astype(np.float64) for a in case.arrays], plain)
+    np.testing.assert_allclose(got[0], wanted[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(got[3], wanted[3], rtol=0, atol=1e-5 * scale)
+
+
+def test_every_kernel_with_a_twin_has_a_case(rng):
+    called = set()
+
+    class Recorder:
+        def __getattr__(self, name):
+            called.add(name)
+            return getattr(kernels, name)
+
+    for case in large_cases(rng):
+        case.run(Recorder(), *case.arrays)
+    twins = {
+        name
+        for name, kernel in vars(kernels).items()
+        if callable(kernel) and getattr(plain, name, kernel) is not kernel
+    }
+    assert called == twins
