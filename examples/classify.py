@@ -45,8 +45,8 @@ def main() -> None:
     )
     settings = {"data": args.data, "model": shape, "steps": steps, "seed": args.seed}
     print(f"{args.data}: {len(train_set)} images, {model.num_parameters():,} parameters")
-    for _ in train(trainer, steps, folder, settings=settings):
-        pass
+    seconds = sum(record.seconds for record in train(trainer, steps, folder, settings=settings))
+    print(f"trained {seconds / 60:.1f} minutes, up to step {trainer.step}")
     with trainer.ema.swapped():
         predicted = predict(model, test_set)
     wrong = np.flatnonzero(predicted != test_set.labels)

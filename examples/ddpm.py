@@ -81,10 +81,13 @@ def main() -> None:
     )
     folder = args.out / (args.name or dataset.name)
     print(f"{dataset.name}: {len(dataset)} images, {model.num_parameters():,} parameters")
+    seconds = 0.0
     for record in train(trainer, steps, folder, settings=settings):
+        seconds += record.seconds
         if record.step % args.every == 0 and record.step < steps:
             with trainer.ema.swapped():
                 draw_samples(pipeline, folder / f"samples-{record.step}.png", args, rows=4)
+    print(f"trained {seconds / 60:.1f} minutes, up to step {trainer.step}")
     with trainer.ema.swapped():
         draw_samples(pipeline, folder / "samples.png", args)
         draw_denoising(pipeline, folder / "denoising.gif", args)
