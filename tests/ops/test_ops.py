@@ -49,6 +49,7 @@ def test_float32_stays_float32(case, rng):
     single, double = run(case, arrays), run(case, as_dtype(arrays, np.float64))
     for a, b in zip(single, double, strict=True):
         assert (a.dtype, b.dtype) == (np.float32, np.float64)
+        assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5 * (1 + np.abs(b).max(initial=0)))
 
 
@@ -58,6 +59,7 @@ def test_strides_do_not_matter(case, rng, dtype):
     arrays = as_dtype(case.arrays(rng), dtype)
     tolerance = 100 * np.finfo(dtype).eps
     for a, b in zip(run(case, arrays), run(case, [*map(stretched, arrays)]), strict=True):
+        assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 

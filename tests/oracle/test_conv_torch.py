@@ -14,6 +14,7 @@ from tinydiff.backend import to_numpy
 from tinydiff.interop import from_torch, to_torch
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # small pictures: more would wait for each other
 F = torch.nn.functional
 pytestmark = pytest.mark.oracle
 
