@@ -73,6 +73,12 @@ def test_lists():
         layers[11]
 
 
+def test_sequential_applies_one_after_the_other():
+    model = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Softplus())
+    y = model(td.Tensor(np.float32([[[-5.0], [1.0]]])))
+    np.testing.assert_allclose(y.numpy(), [[np.log(2), np.log(1 + np.e)]], rtol=1e-6)
+
+
 def test_train_eval_and_freezing_reach_everything():
     block = Block()
     assert block.training

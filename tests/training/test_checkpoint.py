@@ -6,7 +6,6 @@ import json
 import math
 import pickle
 import random
-import resource
 import zipfile
 
 import numpy as np
@@ -72,6 +71,8 @@ def test_the_same_content_gives_the_same_bytes(tmp_path):
     save(tmp_path / "a", CONTENT)
     save(tmp_path / "b", load(tmp_path / "a"))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a") as file:  # nor does the hour matter
+        assert {entry.date_time for entry in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_numpy_reads_it_without_pickle(path):
@@ -122,6 +123,7 @@ def test_a_missing_file_is_named(path):
 
 
 def test_a_disk_that_fills_up_leaves_the_old_file_and_nothing_else(path):
+    resource = pytest.importorskip("resource", reason="needs POSIX limits")
     save(path, CONTENT)
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -177,7 +179,7 @@ FILES = {
     "JSON of a list": {"tinydiff.json": "[1, 2]"},
     "deep JSON": {"tinydiff.json": "[" * 100_000},
     "deep content": {"tinydiff.json": '{"format": ' * 900 + "1" + "}" * 900},
-    "content is a list": {"tinydiff.json": root([None], ["a"]), "a.npy": npy(np.ones(1))},
+    "content is a list": {"tinydiff.json": root([])},
     "pickled objects": A | {"a.npy": npy(np.array([Exploit()]), allow_pickle=True)},
     "not an array": A | {"a.npy": b"hello"},
     "a huge header": A | {"a.npy": huge_header()},
@@ -208,7 +210,7 @@ def test_hostile_and_foreign_files_are_refused_by_name(path, name):
 def test_a_zip_bomb_is_refused_before_it_unpacks(path):
     archive(path, A | {"a.npy": npy(np.zeros(10**7))}, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 10**6
-    with pytest.raises(CheckpointError, match="packed"):
+    with pytest.raises(CheckpointError, match="entries claim to hold more than the file"):
         load(path)
 
 
@@ -219,7 +221,7 @@ def test_overlapping_entries_are_refused(path):
         [entry] = [e for e in file.infolist() if e.filename == "a.npy"]
         file.filelist.extend([entry] * 50)
         file._didModify = True
-    with pytest.raises(CheckpointError, match="overlap"):
+    with pytest.raises(CheckpointError, match="entries claim to hold more than the file"):
         load(path)
 
 
@@ -246,7 +248,7 @@ def test_damage_is_noticed_or_harmless(path):
     save(path, CONTENT)
     whole = path.read_bytes()
     noticed = 0
-    for _ in range(1000):
+    for _ in range(300):
         damaged = bytearray(whole)
         damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
@@ -256,4 +258,4 @@ def test_damage_is_noticed_or_harmless(path):
             noticed += 1
         else:
             assert_same(loaded, CONTENT)
-    assert noticed > 500
+    assert noticed > 150

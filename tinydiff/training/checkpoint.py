@@ -42,10 +42,11 @@ def save(path: str | os.PathLike, content: Mapping) -> None:
     plain = _take_out(content, "", arrays)
     root = {"format": FORMAT, "version": VERSION, "arrays": list(arrays), "content": plain}
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        # A ZipInfo without a date: the same content gives the same bytes.
-        archive.writestr(zipfile.ZipInfo(_ROOT), json.dumps(root))
+        # Unlike writestr, open leaves the time out: the same content gives the same bytes.
+        with archive.open(_ROOT, "w") as entry:
+            entry.write(json.dumps(root).encode())
         for name, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, array, version=(1, 0), allow_pickle=False)
 
 
@@ -103,14 +104,10 @@ def _usable(key) -> bool:
 
 
 def _read(archive: zipfile.ZipFile, size: int) -> dict:
-    entries = archive.infolist()
     if _ROOT not in archive.namelist():
         raise CheckpointError("not a tinydiff checkpoint (an archive of something else)")
-    # What `save` writes is stored as it is.  An entry that would unpack to more than the file
-    # holds is a trap.
-    stored = all(e.compress_type == zipfile.ZIP_STORED for e in entries)
-    if not stored or sum(e.file_size for e in entries) > size:
-        raise CheckpointError("not written by tinydiff: entries are packed or overlap")
+    if sum(entry.file_size for entry in archive.infolist()) > size:
+        raise CheckpointError("its entries claim to hold more than the file does")
     root = json.loads(archive.read(_ROOT))
     if root["format"] != FORMAT:
         raise CheckpointError("not a tinydiff checkpoint (an archive of something else)")
@@ -121,6 +118,8 @@ def _read(archive: zipfile.ZipFile, size: int) -> dict:
     content, paths = root["content"], root["arrays"]
     if sorted(archive.namelist()) != sorted([_ROOT, *(f"{path}.npy" for path in paths)]):
         raise CheckpointError("the file is damaged: arrays are missing from it, or too many")
+    if not isinstance(content, dict):
+        raise CheckpointError("the file is damaged: its content is no dict")
     for path in paths:
         _put_back(content, path, _array(path, archive.read(f"{path}.npy")))
     return content
@@ -128,13 +127,17 @@ def _read(archive: zipfile.ZipFile, size: int) -> dict:
 
 def _put_back(content: dict, path: str, array: np.ndarray) -> None:
     """Set the array where its path leads, which must be a place left empty for it."""
-    node, keys = {"": content}, ["", *path.split("/")]
-    for key in keys[:-1]:
-        node = node[int(key) if isinstance(node, list) else key]
-    last = int(keys[-1]) if isinstance(node, list) else keys[-1]
-    if node[last] is not None:
+    *way, last = path.split("/")
+    node = content
+    for key in way:
+        node = node[_key(node, key)]
+    if node[_key(node, last)] is not None:
         raise CheckpointError(f"the entry {path!r} has no place in it")
-    node[last] = array
+    node[_key(node, last)] = array
+
+
+def _key(node: dict | list, key: str) -> str | int:
+    return int(key) if isinstance(node, list) else key
 
 
 def _array(name: str, data: bytes) -> np.ndarray:
