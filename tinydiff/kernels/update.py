@@ -25,7 +25,7 @@ def sgd(theta, grad, velocity, *, lr, momentum, nesterov, weight_decay) -> None:
     """
     spare = xp.empty((2, min(CHUNK, len(theta))), theta.dtype)
     for t, g, u in chunks(theta, grad, grad if velocity is None else velocity):
-        a, step = spare[:, : len(t)]
+        a, step = spare[0, : len(t)], spare[1, : len(t)]
         if weight_decay:
             xp.multiply(t, weight_decay, out=a)
             a += g
@@ -52,7 +52,7 @@ def adam(theta, grad, mean, square, *, rate, betas, eps, l2, shrink) -> None:
     beta1, beta2 = betas
     spare = xp.empty((2, min(CHUNK, len(theta))), theta.dtype)
     for t, g, m, v in chunks(theta, grad, mean, square):
-        a, b = spare[:, : len(t)]
+        a, b = spare[0, : len(t)], spare[1, : len(t)]
         if l2:
             xp.multiply(t, l2, out=a)
             a += g

@@ -15,7 +15,7 @@ def fill(owner: str, arrays: Mapping, saved: Mapping) -> None:
     Raises ValueError that names every entry which is missing, unknown, of another shape or not
     numeric; then nothing has been changed.
     """
-    found = {name: np.asarray(value) for name, value in saved.items()}
+    found = {name: backend.to_numpy(value) for name, value in saved.items()}
     problems = [f"{name} is missing" for name in arrays if name not in found]
     problems += [f"{name} is unknown" for name in found if name not in arrays]
     for name in arrays.keys() & found.keys():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Integral
 
 Schedule = Callable[[int], float]
 
@@ -60,5 +61,5 @@ def _between(first: float, last: float, way: float) -> float:
 
 
 def _check(name: str, steps: int) -> None:
-    if not isinstance(steps, int) or steps < 1:
+    if not isinstance(steps, Integral) or steps < 1:
         raise ValueError(f"{name}: steps is {steps!r}, expected an int ≥ 1")

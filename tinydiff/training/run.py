@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from numbers import Integral
 from pathlib import Path
 
 from tinydiff.files import remove_leftovers
@@ -50,7 +51,7 @@ def train(
     checkpoint stays), TrainingStopped after Ctrl-C, when everything is saved.
     """
     for name, value in (("steps", steps), ("save_every", save_every)):
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, Integral) or value < 1:
             raise ValueError(f"train: {name} is {value!r}, expected an int ≥ 1")
     folder = Path(folder)
     settings = json.loads(json.dumps(settings or {}))  # as a checkpoint gives them back
