@@ -1,6 +1,5 @@
 """Pictures on disk are the arrays that were given, and a failed write leaves nothing behind."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinydiff.images import grid, save_gif, save_png, to_float, to_uint8, write_atomically
+from tinydiff.images import grid, save_gif, save_png, to_float, to_uint8
 
 BYTES = np.arange(256, dtype=np.uint8)
 
@@ -237,30 +236,6 @@ def test_gif_refuses_and_leaves_nothing(tmp_path, arguments, message):
 def test_missing_folders_are_made(tmp_path):
     save_png(tmp_path / "runs" / "first" / "a.png", np.zeros((2, 2)))
     assert (tmp_path / "runs" / "first" / "a.png").is_file()
-
-
-@pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch, failing):
-    path = tmp_path / "a.png"
-    path.write_bytes(b"old")
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, failing, fail)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_written_file_replaces_the_old_one_and_has_the_usual_permissions(tmp_path):
-    path, usual = tmp_path / "a", tmp_path / "usual"
-    path.write_bytes(b"old")
-    usual.write_bytes(b"")
-    write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert path.stat().st_mode == usual.stat().st_mode
 
 
 def test_importing_pictures_and_data_is_cheap():

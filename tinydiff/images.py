@@ -11,9 +11,10 @@ import io
 import math
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
+
+from tinydiff.files import replacing
 
 # Pillow takes 20 ms to import, a tenth of what `import tinydiff` may take: the functions that
 # write files import it themselves.
@@ -102,7 +103,8 @@ def save_png(path: str | os.PathLike, image: np.ndarray, *, scale: int = 1) -> N
 
     buffer = io.BytesIO()
     Image.fromarray(_pixels(image, "image", scale)).save(buffer, "PNG")
-    write_atomically(path, buffer.getvalue())
+    with replacing(path) as file:
+        file.write(buffer.getvalue())
 
 
 def save_gif(
@@ -156,26 +158,8 @@ def save_gif(
         loop=0,
         optimize=True,
     )
-    write_atomically(path, buffer.getvalue())
-
-
-def write_atomically(path: str | os.PathLike, content: bytes) -> None:
-    """Write a file so that it appears complete or not at all, whatever happens meanwhile.
-
-    A reader, or a machine that loses power, sees the old file or the new one.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(buffer.getvalue())
 
 
 def _array(value: object, argument: str) -> np.ndarray:

@@ -21,7 +21,7 @@ import numpy as np
 from tinydiff.data.cache import cache_folder
 from tinydiff.data.dataset import Dataset
 from tinydiff.data.glyphs import CANVAS, FINE, distance_fields
-from tinydiff.images import write_atomically
+from tinydiff.files import replacing
 
 VERSION = 1  # part of the cache file's name: raise it with every change to what is drawn
 SIZE = 28  # pixels a side
@@ -149,5 +149,5 @@ def _save(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
     content = io.BytesIO()
     np.savez(content, images=images, labels=labels)
     # A full or read-only disk costs the next run some seconds, not this one its digits.
-    with contextlib.suppress(OSError):
-        write_atomically(path, content.getvalue())
+    with contextlib.suppress(OSError), replacing(path) as file:
+        file.write(content.getvalue())
