@@ -7,7 +7,7 @@ Writes to runs/NAME/: loss.png, mistakes.png (test images it got wrong), the log
 """
 
 import argparse
-import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 import tinydiff as td
 from tinydiff import data, images, ops, optim, plots
 from tinydiff.backend import asarray, to_numpy
+from tinydiff.commandline import number, run, whole
 from tinydiff.models import Classifier
 from tinydiff.training import Trainer, load, read_log, train, trained_weights
 
@@ -32,7 +33,7 @@ def main() -> None:
     td.seed(args.seed)
     train_set, test_set = DATA[args.data]("train"), DATA[args.data]("test")
     batches = data.Batches(train_set, BATCH, seed=args.seed)
-    steps = round(args.epochs * len(batches))
+    steps = max(1, round(args.epochs * len(batches)))
     shape = {"in_channels": train_set.images.shape[3], "num_classes": len(train_set.classes)}
     model = Classifier(**shape)
     trainer = Trainer(
@@ -56,7 +57,7 @@ def main() -> None:
         images.save_png(folder / "mistakes.png", shown, scale=2)
     losses = {"loss": [r["loss"] for r in read_log(folder / "log.jsonl")]}
     plots.save_curves(folder / "loss.png", losses, title=f"{args.data}: training loss")
-    print(f"See loss.png and mistakes.png in {folder}.")
+    print(f"See loss.png{' and mistakes.png' if len(wrong) else ''} in {folder}.")
 
 
 def predict(model: Classifier, dataset: data.Dataset) -> np.ndarray:
@@ -72,18 +73,27 @@ def predict(model: Classifier, dataset: data.Dataset) -> np.ndarray:
 
 def load_classifier(path: Path) -> Classifier:
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: train the classifier first")
+        raise ValueError(f"{path} does not exist: train the classifier first (without --judge)")
     state = load(path)
-    model = Classifier(**state["settings"]["model"])
-    model.load_state_dict(trained_weights(state))
+    try:
+        model = Classifier(**state["settings"]["model"])
+        model.load_state_dict(trained_weights(state))
+    except (LookupError, TypeError, ValueError):
+        raise ValueError(f"{path} is not a classifier's: give another --name") from None
     return model
 
 
 def judge(model: Classifier, path: Path) -> None:
     """Of the pictures asked for as class c, how many does the classifier take for one?"""
-    with np.load(path, allow_pickle=False) as file:
-        drawn, labels = file["images"], file["labels"].astype(np.int64)
-    agrees = predict(model, data.Dataset(path.stem, drawn)) == labels
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            drawn = data.Dataset(path.stem, file["images"])
+            labels = file["labels"].astype(np.int64).reshape(len(drawn))
+    except (LookupError, TypeError, ValueError, EOFError, zipfile.BadZipFile):
+        raise ValueError(f"{path} is not a file that examples/sample.py has written") from None
+    if labels.min(initial=0) < 0:
+        raise ValueError(f"{path} holds pictures without labels: there is nothing to agree with")
+    agrees = predict(model, drawn) == labels
     for label in np.unique(labels):
         print(f"class {label}: {agrees[labels == label].mean():.1%}")
     error = np.sqrt(agrees.mean() * (1 - agrees.mean()) / len(agrees))
@@ -95,8 +105,8 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", default="digits", choices=list(DATA))
-    parser.add_argument("--epochs", type=float, default=3.0)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=number(above=0), default=3.0, help="passes over the data")
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--judge", type=Path, metavar="NPZ", help="file of examples/sample.py")
     parser.add_argument("--name", help="name of the run (default: classify-DATA)")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
@@ -104,7 +114,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError, ImportError, ArithmeticError) as error:
-        sys.exit(f"classify.py: {error}")
+    run(main)

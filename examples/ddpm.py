@@ -9,7 +9,6 @@ and the checkpoint.  The same command again goes on where it stopped.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 import tinydiff as td
 from tinydiff import data, images, optim, plots
 from tinydiff.backend import asarray, randn, to_numpy
+from tinydiff.commandline import number, run, whole
 from tinydiff.diffusion import Pipeline
 from tinydiff.training import Trainer, read_log, train
 
@@ -51,13 +51,14 @@ def main() -> None:
     args = parse_arguments()
     plots.require()
     td.seed(args.seed)
-    load, recipe, steps = DATA.get(args.data) or (
-        lambda: data.image_folder(args.data, args.size),
-        COLOUR,
-        20_000,
-    )
+    load, recipe, steps = DATA.get(args.data) or (lambda: own_pictures(args), COLOUR, 20_000)
     dataset = load()
+    if args.guidance is not None and not dataset.classes:
+        raise ValueError(
+            f"--guidance: {args.data} has no sub-folders, so there are no classes to guide to"
+        )
     steps = args.steps or steps
+    batch = min(recipe["batch"], len(dataset))
     settings = {
         "data": dataset.name,
         "image": dataset.images.shape[1:],
@@ -67,19 +68,20 @@ def main() -> None:
         "seed": args.seed,
         "steps": steps,
         **recipe,
+        "batch": batch,
     }
     pipeline = Pipeline(settings)
     model, diffusion = pipeline.model, pipeline.diffusion
     trainer = Trainer(
         model,
         lambda x, y: diffusion.training_loss(model, x, cond=y),
-        data.Batches(dataset, recipe["batch"], seed=args.seed, flip=recipe is COLOUR),
+        data.Batches(dataset, batch, seed=args.seed, flip=recipe is COLOUR),
         optim.AdamW(model.parameters(), lr=recipe["lr"]),
         schedule=optim.one_cycle(recipe["lr"], steps, warm=0.1),
         ema=optim.EMA(model, decay=0.998),
         clip=1.0,
     )
-    folder = args.out / (args.name or dataset.name)
+    folder = args.out / (args.name or (args.data if args.data in DATA else dataset.name))
     print(f"{dataset.name}: {len(dataset)} images, {model.num_parameters():,} parameters")
     seconds = 0.0
     for record in train(trainer, steps, folder, settings=settings):
@@ -96,6 +98,20 @@ def main() -> None:
     plots.save_curves(folder / "loss.png", losses, title=f"{dataset.name}: training loss")
     print(f"See samples.png, denoising.gif, forward.png and loss.png in {folder}.")
     print(f"Draw more: python examples/sample.py {folder / 'checkpoint.npz'}")
+
+
+def own_pictures(args) -> data.Dataset:
+    """The pictures in the folder that --data names."""
+    if not Path(args.data).expanduser().is_dir():
+        known = ", ".join(DATA)
+        raise ValueError(f"--data is {args.data!r}, expected {known}, or a folder of pictures")
+    halvings = len(COLOUR["unet"]["channel_mults"]) - 1
+    if args.size % 2**halvings:
+        raise ValueError(
+            f"--size is {args.size}, expected a multiple of {2**halvings}: "
+            f"the network halves the pictures {halvings} times"
+        )
+    return data.image_folder(args.data, args.size)
 
 
 def labels_by_row(pipeline: Pipeline, columns: int, rows: int | None):
@@ -121,7 +137,8 @@ def draw_denoising(pipeline: Pipeline, path: Path, args) -> None:
 
 
 def sampling(args, labels) -> dict:
-    guidance = 1.0 if labels is None else args.guidance
+    usual = 1.0 if labels is None else 2.0
+    guidance = usual if args.guidance is None else args.guidance
     return {"steps": 50, "guidance": guidance, "rng": np.random.default_rng(args.seed)}
 
 
@@ -141,18 +158,15 @@ def parse_arguments() -> argparse.Namespace:
     )
     known = ", ".join(DATA)
     parser.add_argument("--data", default="digits", help=f"{known}, or a folder of pictures")
-    parser.add_argument("--size", type=int, default=32, help="side of a folder's pictures")
-    parser.add_argument("--steps", type=int, help="training steps (default: the recipe's)")
-    parser.add_argument("--guidance", type=float, default=2.0, help="guidance of the samples")
-    parser.add_argument("--every", type=int, default=500, help="steps between sample grids")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same pictures")
+    parser.add_argument("--size", type=whole(1), default=32, help="side of a folder's pictures")
+    parser.add_argument("--steps", type=whole(1), help="training steps (default: the recipe's)")
+    parser.add_argument("--guidance", type=number(), help="default: 2 where there are classes")
+    parser.add_argument("--every", type=whole(1), default=500, help="steps between sample grids")
+    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
     parser.add_argument("--name", help="name of the run (default: that of the data)")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError, ImportError, ArithmeticError) as error:
-        sys.exit(f"ddpm.py: {error}")
+    run(main)

@@ -9,34 +9,40 @@ and anything else is a folder of one PNG a picture.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from tinydiff import images
+from tinydiff.commandline import check_writable, number, run, whole
 from tinydiff.diffusion import Pipeline
+from tinydiff.diffusion.pipeline import SAMPLERS
 from tinydiff.files import replacing
 
 
 def main() -> None:
     args = parse_arguments()
+    check_out(args.out)
+    if not args.checkpoint.exists():
+        raise ValueError(f"{args.checkpoint} does not exist: train with examples/ddpm.py first")
     pipeline = Pipeline.load(args.checkpoint)
     labels = choose_labels(pipeline.classes, args.wanted, args.count)
+    usual = 1.0 if labels is None else 2.0
     drawn = pipeline.draw(
         args.count,
         labels,
         sampler=args.sampler,
         steps=args.steps,
-        guidance=1.0 if labels is None else args.guidance,
+        guidance=usual if args.guidance is None else args.guidance,
         rng=np.random.default_rng(args.seed),
         progress=True,
     )
-    if args.out.suffix == ".npz":
+    kind = args.out.suffix.lower()
+    if kind == ".npz":
         known = np.full(args.count, -1) if labels is None else labels
         with replacing(args.out) as file:
             np.savez_compressed(file, images=drawn, labels=known)
-    elif args.out.suffix == ".png":
+    elif kind == ".png":
         images.save_png(args.out, images.grid(drawn, columns=args.columns), scale=args.scale)
     else:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -44,6 +50,17 @@ def main() -> None:
             name = "" if labels is None else f"-{pipeline.classes[labels[i]]}".replace("/", "-")
             images.save_png(args.out / f"{i:05d}{name}.png", picture, scale=args.scale)
     print(f"{args.count} pictures in {args.out}")
+
+
+def check_out(out: Path) -> None:
+    """Complain now, not when all is drawn, about a place that cannot be written to."""
+    check_writable(out)
+    kind = out.suffix.lower()
+    if kind in (".jpg", ".jpeg", ".gif", ".webp"):
+        raise ValueError(f"--out is {out}, expected a name in .png or .npz, or a folder")
+    if out.exists() and out.is_dir() == (kind in (".png", ".npz")):
+        there, wanted = ("folder", "file") if out.is_dir() else ("file", "folder")
+        raise ValueError(f"--out is {out}: there is a {there}, where a {wanted} is to be written")
 
 
 def choose_labels(classes: tuple[str, ...], wanted: list[str] | None, count: int):
@@ -65,23 +82,20 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--count", type=int, default=100, help="how many pictures")
+    parser.add_argument("checkpoint", type=Path, help="of a run of examples/ddpm.py")
+    parser.add_argument("--count", type=whole(1), default=100, help="how many pictures")
     parser.add_argument(
         "--class", dest="wanted", action="append", help="draw this class (may be repeated)"
     )
-    parser.add_argument("--sampler", default="ddim", choices=["ddim", "ddpm"])
-    parser.add_argument("--steps", type=int, default=50, help="evaluations of the network")
-    parser.add_argument("--guidance", type=float, default=2.0, help="1: plain conditional")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same pictures")
-    parser.add_argument("--out", type=Path, default=Path("samples.png"))
-    parser.add_argument("--columns", type=int, default=10, help="of one picture of all")
-    parser.add_argument("--scale", type=int, default=2, help="pixels a pixel in PNG files")
+    parser.add_argument("--sampler", default="ddim", choices=list(SAMPLERS))
+    parser.add_argument("--steps", type=whole(1), default=50, help="evaluations of the network")
+    parser.add_argument("--guidance", type=number(), help="1: plain conditional; default: 2")
+    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
+    parser.add_argument("--out", type=Path, default=Path("samples.png"), help="see above")
+    parser.add_argument("--columns", type=whole(1), default=10, help="of one picture of all")
+    parser.add_argument("--scale", type=whole(1), default=2, help="pixels a pixel in PNG files")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"sample.py: {error}")
+    run(main)

@@ -53,8 +53,11 @@ class Pipeline:
         try:
             pipeline = cls(state["settings"])
             pipeline.model.load_state_dict(trained_weights(state))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{os.fspath(path)}: not a diffusion model's ({error})") from None
+        except (LookupError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{os.fspath(path)}: a checkpoint, but not a diffusion model's "
+                f"({type(error).__name__}: {error})"
+            ) from None
         return pipeline
 
     def denoising(

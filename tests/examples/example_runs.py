@@ -1,0 +1,115 @@
+"""Running the examples in this process, with networks and data small enough for a test."""
+
+import contextlib
+import dataclasses
+import functools
+import importlib.util
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tinydiff as td
+from tinydiff import commandline
+from tinydiff.models import Classifier
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SAMPLING_STEPS = 4
+SIZE = 8  # of the pictures in folders
+
+
+@dataclasses.dataclass
+class Ended:
+    """How a script ended: its exit status, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    def error(self) -> str:
+        """The last line of a script that ended with an error, and not with a traceback."""
+        assert self.status != 0, self
+        assert "Traceback" not in self.err, self.err
+        return self.err.splitlines()[-1]
+
+
+def load(name: str):
+    """The script as a module, anew: what a test changes in it is gone afterwards."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def small_ddpm():
+    """examples/ddpm.py with small networks, few digits and short sampling."""
+    pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
+    module = load("ddpm")
+    for recipe in (module.GREY, module.COLOUR):
+        recipe["unet"].update(base_channels=8, norm_groups=4)
+        recipe["batch"] = 8
+    digits, *rest = module.DATA["digits"]
+    module.DATA["digits"] = (functools.partial(digits, count=100), *rest)
+    sampling = module.sampling
+    module.sampling = lambda *given: sampling(*given) | {"steps": SAMPLING_STEPS}
+    return module
+
+
+def small_classify():
+    """examples/classify.py with a small network and few digits."""
+    pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
+    module = load("classify")
+    module.DATA["digits"] = functools.partial(module.DATA["digits"], count=120)
+    module.BATCH = 20
+    module.Classifier = functools.partial(Classifier, widths=(8, 8))
+    return module
+
+
+def call(module, *arguments) -> Ended:
+    """The module's main as its command line runs it, in a process that has just begun."""
+    td.seed(0)
+    status, out, err = 0, io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", [module.__file__, *map(str, arguments)])
+        try:
+            commandline.run(module.main)
+        except SystemExit as end:
+            status = end.code
+    if isinstance(status, str):  # Python prints such a text and ends with 1
+        return Ended(1, out.getvalue(), f"{err.getvalue()}{status}\n")
+    return Ended(status, out.getvalue(), err.getvalue())
+
+
+def write_pictures(folder: Path, count: int, brightness: int) -> Path:
+    """``count`` colour pictures, 10 high and 12 wide: a patch of the brightness on dark noise."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(brightness)
+    for i in range(count):
+        picture = rng.integers(0, 60, (10, 12, 3), dtype=np.uint8)
+        picture[3:7, 4:8] = brightness
+        Image.fromarray(picture).save(folder / f"{i}.png")
+    return folder
+
+
+def pixels(path: Path) -> np.ndarray:
+    """A picture file as an array: all of it can be read, not only its header."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def cell(table: np.ndarray, row: int, column: int, size: int) -> np.ndarray:
+    """One picture out of a grid with a margin of 2, saved at scale 2."""
+    step = (size + 2) * 2
+    top, left = 4 + row * step, 4 + column * step
+    return table[top : top + size * 2 : 2, left : left + size * 2 : 2]
+
+
+def everything_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}

@@ -1,0 +1,166 @@
+"""examples/classify.py: trains, shows its mistakes, judges what was drawn; and what it refuses."""
+
+import functools
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from example_runs import EXAMPLES, call, everything_in, pixels, small_classify
+
+from tinydiff import data, training
+from tinydiff.files import replacing
+
+FILES = {"loss.png", "mistakes.png", "log.jsonl", "checkpoint.npz"}
+SCRIPT = [sys.executable, str(EXAMPLES / "classify.py")]
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """The folder of a classifier that has hardly learned, and what training it said."""
+    out = tmp_path_factory.mktemp("classifier")
+    ended = call(small_classify(), "--epochs", 0.5, "--out", out)
+    assert ended.status == 0, ended.err
+    return out / "classify-digits", ended
+
+
+def write_drawn(path, images, labels):
+    with replacing(path) as file:
+        np.savez_compressed(file, images=images, labels=labels)
+
+
+def test_writes_what_it_promises(classifier):
+    folder, ended = classifier
+    assert everything_in(folder) == FILES
+    assert [r["step"] for r in training.read_log(folder / "log.jsonl")] == [1, 2, 3]
+    assert pixels(folder / "loss.png").shape[:2] == (480, 840)
+    mistakes = pixels(folder / "mistakes.png")
+    assert mistakes.shape[1] == 2 * (10 * 30 + 2)
+    assert np.ptp(mistakes) > 100
+    assert "loss.png" in ended.out
+    assert "mistakes.png" in ended.out
+
+
+def test_says_how_many_it_gets_right(classifier):
+    """As many as the classifier in the checkpoint gets right, by another count."""
+    folder, ended = classifier
+    module = small_classify()
+    test_set = data.digits("test", count=120)
+    model = module.load_classifier(folder / "checkpoint.npz").eval()
+    logits = model(2 * test_set.images.astype(np.float32) / 255 - 1).numpy()
+    right = (logits.argmax(axis=1) == test_set.labels).mean()
+    said = float(re.search(r"test accuracy (.*)%", ended.out)[1])
+    assert said == pytest.approx(100 * right, abs=0.006)
+    rows = -(-min(round(120 * (1 - right)), 100) // 10)
+    assert pixels(folder / "mistakes.png").shape[0] == 2 * (rows * 30 + 2)
+
+
+def test_judges_by_the_share_of_pictures_that_look_as_asked(classifier, here):
+    folder, _ = classifier
+    module = small_classify()
+    module.predict = lambda model, drawn: drawn.images[:, 0, 0, 0] % 10
+    images = np.zeros((5, 28, 28, 1), np.uint8)
+    images[:, 0, 0, 0] = [3, 3, 4, 8, 8]
+    write_drawn(here / "drawn.npz", images, np.array([3, 3, 3, 8, 8]))
+    ended = call(module, "--judge", "drawn.npz", "--out", folder.parent)
+    assert ended.out.splitlines() == [
+        "class 3: 66.7%",
+        "class 8: 100.0%",
+        "label agreement 80.0% ± 17.9% of 5 pictures",
+    ]
+
+
+def test_judges_its_own_test_set_as_its_own_test_did(classifier, here):
+    folder, trained = classifier
+    test_set = data.digits("test", count=120)
+    write_drawn(here / "drawn.npz", test_set.images, test_set.labels)
+    ended = call(small_classify(), "--judge", "drawn.npz", "--out", folder.parent)
+    accuracy = float(re.search(r"test accuracy (.*)%", trained.out)[1])
+    assert f"label agreement {accuracy:.1f}%" in ended.out
+
+
+def test_the_same_command_again_goes_on(classifier, here):
+    folder, ended = classifier
+    module = small_classify()
+    again = call(module, "--epochs", 0.5, "--out", folder.parent)
+    assert again.status == 0, again.err
+    assert re.search("test accuracy.*", again.out)[0] == re.search("test accuracy.*", ended.out)[0]
+    other = call(module, "--epochs", 1, "--out", folder.parent).error()
+    assert "steps is 6, was 3" in other
+
+
+REFUSED = {
+    "--epochs 0": "--epochs: '0' is not a finite number above 0",
+    "--epochs -1": "--epochs: '-1' is not",
+    "--epochs nan": "--epochs: 'nan' is not",
+    "--data cats": "--data: invalid choice: 'cats'",
+    "--seed -1": "--seed: '-1' is not",
+    "--judge good.npz": "runs/classify-digits/checkpoint.npz does not exist: train the classifier",
+    "--judge good.npz --out OUT --name damaged": "checkpoint.npz: the file is not a tinydiff",
+    "--judge nothing.npz --out OUT": "nothing.npz: No such file or directory",
+    "--judge text.npz --out OUT": "text.npz is not a file that examples/sample.py has written",
+    "--judge cut.npz --out OUT": "cut.npz is not a file that",
+    "--judge arrays.npz --out OUT": "arrays.npz is not a file that",
+    "--judge floats.npz --out OUT": "floats.npz is not a file that",
+    "--judge short.npz --out OUT": "short.npz is not a file that",
+    "--judge unlabelled.npz --out OUT": "unlabelled.npz holds pictures without labels",
+    "--judge colour.npz --out OUT": "expected (N, H, W, 1)",
+}
+
+
+@pytest.mark.parametrize(("command", "message"), REFUSED.items(), ids=list(REFUSED))
+def test_refuses_in_one_sentence_and_leaves_nothing(command, message, classifier, here):
+    images, labels = np.zeros((4, 28, 28, 1), np.uint8), np.arange(4)
+    write_drawn(here / "good.npz", images, labels)
+    write_drawn(here / "floats.npz", images / 255, labels)
+    write_drawn(here / "short.npz", images, labels[:3])
+    write_drawn(here / "unlabelled.npz", images, np.full(4, -1))
+    write_drawn(here / "colour.npz", np.zeros((4, 8, 8, 3), np.uint8), labels)
+    np.savez(here / "arrays.npz", a=images)
+    (here / "cut.npz").write_bytes((here / "good.npz").read_bytes()[:300])
+    (here / "text.npz").write_text("hello")
+    damaged = classifier[0].parent / "damaged"
+    damaged.mkdir(exist_ok=True)
+    (damaged / "checkpoint.npz").write_text("hello")
+    before = everything_in(here)
+    words = [str(classifier[0].parent) if word == "OUT" else word for word in command.split()]
+    error = call(small_classify(), *words).error()
+    assert error.startswith("classify.py: ")
+    assert message in error
+    assert everything_in(here) == before
+
+
+def test_a_diffusion_model_is_not_a_classifier(runs, here):
+    write_drawn(here / "good.npz", np.zeros((1, 8, 8, 3), np.uint8), np.zeros(1, int))
+    options = ("--out", runs.labelled.parent, "--name", runs.labelled.name)
+    error = call(small_classify(), "--judge", "good.npz", *options).error()
+    assert "is not a classifier's" in error
+
+
+def test_help_names_what_it_writes():
+    ended = subprocess.run([*SCRIPT, "--help"], capture_output=True, text=True)
+    assert ended.returncode == 0
+    for name in ("runs/NAME/", "loss.png", "mistakes.png", "log", "checkpoint"):
+        assert name in ended.stdout
+
+
+def test_the_script_itself_refuses(here):
+    command = [*SCRIPT, "--judge", "x.npz"]
+    wrong = subprocess.run(command, capture_output=True, text=True)
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith(
+        "classify.py: runs/classify-digits/checkpoint.npz does not exist"
+    )
+    assert wrong.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_learns_the_digits(here):
+    """Four thousand digits are enough for nine in ten of the test set."""
+    module = small_classify()
+    digits = module.DATA["digits"].func
+    module.DATA["digits"] = functools.partial(digits, count=4000)
+    module.Classifier, module.BATCH = module.Classifier.func, 64
+    ended = call(module, "--epochs", 1)
+    assert float(re.search(r"test accuracy (.*)%", ended.out)[1]) > 90
