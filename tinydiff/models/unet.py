@@ -13,6 +13,7 @@ from tinydiff import backend, nn, ops
 from tinydiff.backend import xp
 from tinydiff.models.blocks import ResidualBlock, SelfAttentionBlock, zero_init
 from tinydiff.models.embedding import sinusoidal_embedding
+from tinydiff.nn.checks import at_least_one
 from tinydiff.tensor import Tensor
 
 
@@ -49,7 +50,13 @@ class UNet(nn.Module):
     ):
         super().__init__()
         levels = len(channel_mults)
-        if levels < 1 or any(not 0 <= level < levels for level in attention_levels):
+        at_least_one("UNet", norm_groups=norm_groups, patch=patch)
+        if levels < 1 or base_channels < 4 or base_channels % 2:
+            raise ValueError(
+                f"UNet: base_channels is {base_channels}, channel_mults {tuple(channel_mults)}, "
+                "expected an even number ≥ 4, and one multiple per level"
+            )
+        if any(not 0 <= level < levels for level in attention_levels):
             raise ValueError(
                 f"UNet: attention_levels {tuple(attention_levels)} must lie in 0 … {levels - 1}"
             )
@@ -110,9 +117,7 @@ class UNet(nn.Module):
                 channels = base_channels * channel_mults[level]
             grow = None
             if level > 0 and resample == "conv":
-                grow = nn.Sequential(
-                    nn.Upsample(2), nn.Conv2d(channels, channels, 3, padding=1)
-                )
+                grow = nn.Sequential(nn.Upsample(2), nn.Conv2d(channels, channels, 3, padding=1))
             elif level > 0:
                 grow = nn.ConvTranspose2d(channels, channels, 4, stride=2, padding="same")
             self.up.append(_Level(blocks, grow))
@@ -147,7 +152,7 @@ class UNet(nn.Module):
     def _embed(self, t, cond) -> Tensor:
         """Time and label as one activated vector (N, 4·base_channels)."""
         waves = sinusoidal_embedding(backend.asarray(t), self.base_channels)
-        embedding = self.time2(ops.silu(self.time1(Tensor(waves))))
+        embedding = self.time2(ops.silu(self.time1(waves)))
         if self.label is not None:
             embedding = embedding + self.label(cond)
         return ops.silu(embedding)
@@ -165,6 +170,10 @@ class UNet(nn.Module):
         if (cond is None) != (self.num_classes is None):
             wanted = "labels (N,), num_classes for none" if cond is None else "no cond"
             raise ValueError(f"UNet: with num_classes={self.num_classes} pass {wanted}")
+        if cond is not None and xp.shape(cond) != (len(x),):
+            raise ValueError(
+                f"UNet: cond has shape {xp.shape(cond)}, expected one label per image ({len(x)},)"
+            )
 
 
 class _Level(nn.Module):
