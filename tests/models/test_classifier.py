@@ -1,0 +1,71 @@
+"""The small classifier: shapes, gradients, dropout, refusals."""
+
+import numpy as np
+import pytest
+
+import tinydiff as td
+from tinydiff import Tensor
+from tinydiff.backend import asarray, to_numpy
+from tinydiff.models import Classifier
+
+
+def tiny(**settings):
+    td.seed(0)
+    return Classifier(2, 5, **{"widths": (8, 16), "dropout": 0.0, **settings})
+
+
+def pictures(n=3, size=(6, 9), dtype=np.float32):
+    return asarray(np.random.default_rng(1).standard_normal((n, *size, 2)).astype(dtype))
+
+
+@pytest.mark.parametrize("widths", [(8,), (8, 16), (16, 8, 24)])
+@pytest.mark.parametrize("size", [(1, 1), (6, 9), (28, 28)])
+def test_one_logit_per_class_and_picture(widths, size):
+    model, x = tiny(widths=widths), pictures(size=size)
+    assert model(x).shape == (3, 5)
+    assert model.features(x).shape == (3, widths[-1])
+    np.testing.assert_array_equal(
+        model(x).numpy(), model.eval().head(model.features(Tensor(x))).numpy()
+    )
+
+
+def test_gradients():
+    model = tiny().astype(np.float64)
+    td.gradcheck(model, to_numpy(pictures(dtype=np.float64)))
+    model(pictures(dtype=np.float64)).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.any(), name
+
+
+def test_each_picture_is_judged_by_itself():
+    model, x = tiny().astype(np.float64), pictures(dtype=np.float64)
+    y = model(x).numpy()
+    np.testing.assert_allclose(model(x[::-1]).numpy(), y[::-1], atol=1e-12)
+    np.testing.assert_allclose(model(x[1:2]).numpy(), y[1:2], atol=1e-12)
+
+
+def test_dropout_acts_in_training_only():
+    model, x = tiny(dropout=0.5), pictures()
+    assert np.abs(model(x).numpy() - model(x).numpy()).max() > 1e-3
+    model.eval()
+    np.testing.assert_array_equal(model(x).numpy(), model(x).numpy())
+
+
+def test_it_learns():
+    """A few steps down its own gradient lower the loss on a batch."""
+    model, x, labels = tiny(), pictures(8), asarray([0, 1, 2, 3, 4, 0, 1, 2])
+    losses = []
+    for _ in range(30):
+        loss = td.ops.cross_entropy(model(x), labels)
+        loss.backward()
+        for parameter in model.parameters():
+            parameter.data -= np.float32(0.2) * parameter.grad
+        model.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 9, 1), (6, 9, 2)])
+def test_refused_pictures(shape):
+    with pytest.raises(ValueError, match=r"Classifier: x has shape .*expected \(N, H, W, 2\)"):
+        tiny()(np.zeros(shape, np.float32))
