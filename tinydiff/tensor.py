@@ -74,8 +74,6 @@ class Tensor:
         if isinstance(data, Tensor):
             raise TypeError("Tensor: data is already a Tensor; use .detach() for a new leaf")
         self.data = backend.asarray(data)
-        if self.data.dtype.kind not in "biuf":
-            raise TypeError(f"Tensor: data must be real numbers or booleans, got {self.data.dtype}")
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(
                 f"Tensor: requires_grad needs floating-point data, got {self.data.dtype}"

@@ -1,7 +1,5 @@
 """Losses.  reduction: "mean" over all elements (the default), "sum", or "none"."""
 
-import numpy as np
-
 from tinydiff import backend, kernels
 from tinydiff.backend import xp
 from tinydiff.ops import checks
@@ -24,9 +22,9 @@ def _reduce(loss: Tensor, reduction: str) -> Tensor:
 
 def _same_shape(name: str, a, b) -> None:
     # Broadcasting a (N, 1) prediction against (N,) targets is a classic silent mistake.
-    if np.shape(a) != np.shape(b):
+    if xp.shape(a) != xp.shape(b):
         raise ValueError(
-            f"{name}: prediction {np.shape(a)} and target {np.shape(b)} differ in shape"
+            f"{name}: prediction {xp.shape(a)} and target {xp.shape(b)} differ in shape"
         )
 
 

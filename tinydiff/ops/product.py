@@ -2,8 +2,6 @@
 
 import string
 
-import numpy as np
-
 from tinydiff import backend, kernels
 from tinydiff.backend import xp
 from tinydiff.ops.checks import positions
@@ -18,7 +16,7 @@ def _t(a):
 @op
 def matmul(a, b):
     """a @ b over the last two axes: (…, n, k) @ (…, k, m) → (…, n, m); leading axes broadcast."""
-    left, right = np.shape(a), np.shape(b)
+    left, right = xp.shape(a), xp.shape(b)
     if min(len(left), len(right)) < 2 or left[-1] != right[-2]:
         raise ValueError(f"matmul: shapes {left} and {right} are not (…, n, k) and (…, k, m)")
     return kernels.matmul(a, b), (
