@@ -25,11 +25,13 @@ def reshape(x, *, shape):
 @op
 def transpose(x, *, axes=None):
     """Axes in another order; without ``axes``, reversed."""
-    order = tuple(reversed(range(x.ndim))) if axes is None else tuple(axes)
-    if len(checks.axes("transpose", order, x.ndim)) != x.ndim:
-        raise ValueError(f"transpose: axes {order} do not name all {x.ndim} axes of {x.shape}")
-    back = tuple(np.argsort([a % x.ndim for a in order]).tolist())
-    return x.transpose(order), (lambda g: g.transpose(back),)
+    if axes is None:
+        return x.T, (lambda g: g.T,)
+    axes = tuple(axes)
+    if len(checks.axes("transpose", axes, x.ndim)) != x.ndim:
+        raise ValueError(f"transpose: axes {axes} do not name all {x.ndim} axes of {x.shape}")
+    back = sorted(range(x.ndim), key=lambda i: axes[i] % x.ndim)
+    return x.transpose(axes), (lambda g: g.transpose(back),)
 
 
 @op
