@@ -5,10 +5,13 @@ import numpy as np
 from tinydiff.kernels.workers import parallel, parallel_sum, scratch, single_threaded_blas
 
 _CHUNK = 1 << 16  # elements of a chain that stay in a worker's cache
+_TINY = 1 << 15  # multiplications that BLAS never shares among threads, whatever it may do
 
 
 def matmul(a, b):
     """`plain.matmul`: shared out over the rows of one matrix, or over a stack of them"""
+    if a.size * b.shape[-1] <= _TINY:
+        return a @ b
     if b.ndim == 2 and a.flags.c_contiguous:
         rows, lead = a.reshape(-1, a.shape[-1]), a.shape[:-1]
     elif a.shape[:-2] == b.shape[:-2]:
@@ -44,19 +47,6 @@ def sum_rows(a):
 
     chunk = max(1, _CHUNK // a.shape[-1])
     return parallel_sum(work, len(rows), chunk, a.size, (1, a.shape[-1]))[0]
-
-
-def add(a, b):
-    """a + b of one shape"""
-    y = np.empty(a.shape, np.float32)
-    flat = a.reshape(-1), b.reshape(-1), y.reshape(-1)
-
-    def work(low, high, _):
-        p, q, r = (v[low:high] for v in flat)
-        np.add(p, q, out=r)
-
-    parallel(work, a.size, _CHUNK, a.size)
-    return y
 
 
 def logistic(z, out):
