@@ -150,6 +150,7 @@ def where(condition, a, b):
 
 def astype(x: Tensor, *, dtype) -> Tensor:
     """x converted to another dtype; between floating-point ones the gradient is converted back."""
+    x = x if isinstance(x, Tensor) else Tensor(x)
     dtype = np.dtype(dtype)
     if x.dtype.kind == dtype.kind == "f":
         return _astype(x, dtype=dtype)

@@ -39,15 +39,16 @@ def floating(name: str, label: str, x) -> None:
         raise TypeError(f"{name}: {label} must be floating point, got {x.dtype}; use .astype")
 
 
-def positions(name: str, index, n: int) -> None:
-    """Are all of an index's entries positions along an axis of length n, negative ones included?
+def positions(name: str, index, low: int, high: int) -> None:
+    """Are all of an index's entries integers in low … high?
 
     NumPy would raise somewhere deep inside; CuPy wraps around without a word.
     """
     if index.dtype.kind not in "iu":
         raise TypeError(f"{name}: index must hold integers, got {index.dtype}")
-    if index.size and not -n <= int(index.min()) <= int(index.max()) < n:
-        raise ValueError(
-            f"{name}: index runs from {int(index.min())} to {int(index.max())}, "
-            f"outside an axis of length {n}"
-        )
+    if index.size:
+        smallest, largest = int(index.min()), int(index.max())
+        if not low <= smallest <= largest <= high:
+            raise ValueError(
+                f"{name}: index runs from {smallest} to {largest}, expected {low} to {high}"
+            )

@@ -10,8 +10,9 @@ So each is group norm of a rearranged (N, L, C), a view.
 
 import math
 
-from tinydiff import kernels
+from tinydiff import backend, kernels
 from tinydiff.backend import xp
+from tinydiff.ops.arithmetic import div
 from tinydiff.tensor import Tensor, once, op
 
 
@@ -64,11 +65,12 @@ def batch_norm(
     if (mean is None) != (var is None):
         raise ValueError("batch_norm: give both mean and var, or neither")
     if mean is not None:
+        mean, var = backend.asarray(mean), backend.asarray(var)
         if not mean.shape == var.shape == weight.shape:
             raise ValueError(
                 f"batch_norm: mean {mean.shape} and var {var.shape}, expected {weight.shape}"
             )
-        scale = weight / xp.sqrt(var + eps)
+        scale = div(weight, xp.sqrt(var + eps))
         return x * scale + (bias - mean * scale)
     channels = x.shape[-1]
     rows = math.prod(x.shape[:-1])

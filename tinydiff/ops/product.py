@@ -4,7 +4,7 @@ import string
 
 from tinydiff import backend, kernels
 from tinydiff.backend import xp
-from tinydiff.ops.checks import positions
+from tinydiff.ops import checks
 from tinydiff.ops.shape import getitem
 from tinydiff.tensor import Tensor, op
 
@@ -116,7 +116,6 @@ def embedding(weight: Tensor, index) -> Tensor:
     index = index.data if isinstance(index, Tensor) else backend.asarray(index)
     if len(weight.shape) != 2:
         raise ValueError(f"embedding: weight has shape {weight.shape}, expected (count, size)")
-    positions("embedding", index, weight.shape[0])
-    if index.size and int(index.min()) < 0:  # a label of −1 is a mistake, not the last row
-        raise ValueError(f"embedding: index {int(index.min())} is negative")
+    # From 0 on: a label of −1 is a mistake, not the last row.
+    checks.positions("embedding", index, 0, weight.shape[0] - 1)
     return getitem(weight, index=index)

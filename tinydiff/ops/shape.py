@@ -145,7 +145,7 @@ def take(x, *, index, axis):
     """x[…, index, …] along one axis, for a 1-D array of positions."""
     axis = checks.one_axis("take", axis, x.ndim)
     index = backend.asarray(index)
-    checks.positions("take", index, x.shape[axis])
+    checks.positions("take", index, -x.shape[axis], x.shape[axis] - 1)
     if index.ndim != 1:
         raise ValueError(f"take: index has shape {index.shape}, expected one axis")
 
@@ -161,7 +161,7 @@ def gather(x: Tensor, index, *, axis: int = -1) -> Tensor:
     """y[…, k, …] = x[…, index[…, k, …], …] along one axis; index has as many axes as x."""
     index = index.data if isinstance(index, Tensor) else backend.asarray(index)
     axis = checks.one_axis("gather", axis, x.ndim)
-    checks.positions("gather", index, x.shape[axis])
+    checks.positions("gather", index, -x.shape[axis], x.shape[axis] - 1)
     if index.ndim != x.ndim or any(
         m > n for i, (m, n) in enumerate(zip(index.shape, x.shape, strict=True)) if i != axis
     ):
