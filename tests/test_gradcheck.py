@@ -36,6 +36,12 @@ def test_right_rules_pass():
     assert td.gradcheck(with_rules(right), A, B) is True
 
 
+def infinite_in_one_place(g, a, b):
+    gradient = g * b * b
+    gradient[0, 0] = xp.inf
+    return gradient
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -53,6 +59,7 @@ def test_right_rules_pass():
         lambda g, a, b: g * xp.nan,
         lambda g, a, b: g * b * b + xp.inf,
         wrong_in_one_place,
+        infinite_in_one_place,
     ],
 )
 @pytest.mark.parametrize("scale", [1.0, 1e-9, 1e9])

@@ -1,6 +1,8 @@
 """Tensor and the walk back: what is computed, what is remembered, what is freed."""
 
+import copy
 import gc
+import pickle
 import weakref
 
 import numpy as np
@@ -465,6 +467,18 @@ def test_values_are_freed_while_walking_back():
     y.backward()
     assert counts[0] >= 50
     assert counts[-1] <= 3
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_of_a_leaf_are_leaves_of_their_own(copied):
+    x = leaf(3)
+    (x * x).sum().backward()
+    twin = copied(x)
+    assert_equal(twin.grad, [2, 4, 6])
+    (x * twin).sum().backward()
+    assert_equal(twin.grad, [3, 6, 9])
+    twin.data += 1
+    assert_equal(x.data, [1, 2, 3])
 
 
 def test_nothing_is_kept_of_a_graph_that_goes_out_of_scope():
