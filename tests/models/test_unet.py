@@ -19,6 +19,7 @@ TINY = {
     "attention_levels": (1,),
     "norm_groups": 4,
 }
+GOLDEN = [-0.18499301, -2.11912558, -0.77923568, -0.70792540]
 BOTH_RESAMPLES = pytest.mark.parametrize("resample", ["conv", "transpose"])
 
 
@@ -310,3 +311,27 @@ def test_refused_labels(cond, message):
 def test_refused_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         UNet(2, **{**TINY, **settings})
+
+
+def test_the_way_down_pads_below_and_right_only():
+    """As Ho et al.'s TensorFlow code does with "SAME"; padding all around would shift the image."""
+    layer, x = tiny().down[0].resample, pictures(2, (6, 4), 8)
+    with td.no_grad():
+        padded = ops.pad(Tensor(x), ((0, 0), (0, 1), (0, 1), (0, 0)))
+        expected = ops.conv2d(padded, layer.weight, layer.bias, stride=2).numpy()
+        np.testing.assert_allclose(layer(Tensor(x)).numpy(), expected, atol=1e-12)
+
+
+def test_golden_numbers():
+    """Computed when the network agreed with diffusers' to 1e-14: it must stay that network."""
+    model = UNet(2, **{**TINY, "num_classes": 2}).astype(np.float64)
+    for i, parameter in enumerate(model.parameters()):
+        parameter.data = asarray(wave(parameter.shape, i) * (0.5 if parameter.ndim > 1 else 1))
+    y = run(model, asarray(wave((2, 4, 4, 2), 0.5)), [1, 999], [0, 2])
+    found = [y[0, 0, 0, 0], y[0, 3, 1, 1], y[1, 1, 2, 0], y[1, 3, 3, 1]]
+    np.testing.assert_allclose(found, GOLDEN, rtol=1e-5)
+
+
+def wave(shape, start):
+    """Numbers in [−1, 1] without a pattern, the same everywhere."""
+    return np.sin(1.7 * start + 0.37 * np.arange(np.prod(shape)) ** 1.3).reshape(shape)
