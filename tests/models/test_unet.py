@@ -281,7 +281,7 @@ def test_refused_inputs(shape, t, cond, message):
         ([0], r"cond has shape \(1,\), expected one label per image \(2,\)"),
         ([[0], [1]], r"cond has shape \(2, 1\)"),
         ([0, 4], "index"),
-        ([-1, 0], "index -1 is negative"),
+        ([-1, 0], "index runs from -1"),
         ([0.5, 1.0], "must hold integers"),
     ],
 )

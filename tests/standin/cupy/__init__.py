@@ -3,8 +3,8 @@
     TINYDIFF_BACKEND=cupy PYTHONPATH=tests/standin python -m pytest tests/ops
 
 Its arrays refuse what CuPy's refuse, or do silently wrong:
-- becoming NumPy arrays unasked, and NumPy arrays as operands, values or indices (CuPy lets some of
-  the latter pass, at the price of a transfer; here none does);
+- becoming NumPy arrays unasked, and NumPy arrays as operands or values (as indices they pass, at
+  the price of a transfer);
 - NumPy's functions (CuPy answers some of them; the library is to ask the backend);
 - dtypes other than booleans and numbers; integers beyond 32 bits in add.at;
 - scalars: reductions and single elements stay 0-d arrays, which no range() takes;
@@ -156,10 +156,8 @@ def _checked(dtype):
 def _wrapped(index, shape):
     """The index for NumPy, with positions in index arrays taken modulo the length of their axis."""
     parts = index if isinstance(index, tuple) else (index,)
-    for part in parts:
-        if isinstance(part, (list, np.ndarray)):
-            raise TypeError(f"an index made of {type(part)} would have to be sent to the device")
-    parts = [_to_host(p) if isinstance(p, ndarray) else p for p in parts]
+    parts = [p._host if isinstance(p, ndarray) else p for p in parts]
+    parts = [np.asarray(p, dtype=None if p else int) if isinstance(p, list) else p for p in parts]
     taken = [0 if p is None or p is Ellipsis else _axes_taken(p) for p in parts]
     found, axis = [], 0
     for part, count in zip(parts, taken, strict=True):
