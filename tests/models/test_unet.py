@@ -280,7 +280,7 @@ def test_refused_inputs(shape, t, cond, message):
         (None, r"num_classes=3 pass labels \(N,\), num_classes for none"),
         ([0], r"cond has shape \(1,\), expected one label per image \(2,\)"),
         ([[0], [1]], r"cond has shape \(2, 1\)"),
-        ([0, 4], "index"),
+        ([0, 4], "embedding: .*4"),
         ([-1, 0], "index runs from -1"),
         ([0.5, 1.0], "must hold integers"),
     ],
