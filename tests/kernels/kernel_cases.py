@@ -50,14 +50,21 @@ def conv(rng, n, channels, filters, window: Window, bias=True) -> Case:
     return Case(about, run, arrays, (PLAIN if small else WINOGRAD,) * 3, 1.0)
 
 
-def matmul(rng, n, k, m) -> Case:
-    arrays = [normal(rng, n, k), normal(rng, k, m)]
-    return Case(f"matmul {n, k, m}", lambda k, a, b: [k.matmul(a, b)], arrays, (PLAIN,), 1.0)
+def matmul(rng, a, b) -> Case:
+    """a and b are shapes."""
+    arrays = [normal(rng, *a), normal(rng, *b)]
+    return Case(f"matmul {a} @ {b}", lambda k, a, b: [k.matmul(a, b)], arrays, (PLAIN,), 1.0)
 
 
 def matmul_t(rng, n, k, m) -> Case:
     arrays = [normal(rng, n, k), normal(rng, n, m)]
-    return Case(f"matmul_t {n, k, m}", lambda k, a, b: [k.matmul_t(a, b)], arrays, (PLAIN,), 1.0)
+    return Case(
+        f"matmul_t ({n}, {k})ᵀ @ ({n}, {m})",
+        lambda k, a, b: [k.matmul_t(a, b)],
+        arrays,
+        (PLAIN,),
+        1.0,
+    )
 
 
 def sum_rows(rng, *shape) -> Case:
@@ -116,7 +123,8 @@ def large_cases(rng) -> list[Case]:
         conv(rng, 7, 20, 24, Window.over((31, 28), (2, 3), stride=3), bias=False),
         conv(rng, 7, 32, 48, Window.over((16, 16), (1, 1))),
         conv(rng, 3, 12, 16, Window.over((16, 16), (3, 3), groups=4, **same)),
-        matmul(rng, 2003, 40, 50),
+        matmul(rng, (2003, 40), (40, 50)),
+        matmul(rng, (5, 3, 90, 40), (5, 3, 40, 50)),
         matmul_t(rng, 1501, 60, 50),
         sum_rows(rng, 7, 50, 10, 40),
         silu(rng, 3, 65537),

@@ -72,7 +72,16 @@ def grouped_conv(rng):
 
 
 def any_matmul(rng):
-    return matmul(rng, *integers(rng, (1, 700), (1, 200), (1, 200)))
+    n, k, m = integers(rng, (1, 700), (1, 200), (1, 200))
+    return matmul(rng, (n, k), (k, m))
+
+
+def any_stack_of_matmuls(rng):
+    """With one matrix on the right, with as many as on the left, or broadcast."""
+    n, k, m, *lead = integers(rng, (1, 60), (1, 60), (1, 60), (1, 6), (1, 6))
+    lead = tuple(lead[: int(rng.integers(1, 3))])
+    right = [(), lead, (1,) * len(lead), lead[1:]][int(rng.integers(4))]
+    return matmul(rng, (*lead, n, k), (*right, k, m))
 
 
 def any_matmul_t(rng):
@@ -107,6 +116,7 @@ def any_group_norm(rng):
         (conv3x3, 50),
         (grouped_conv, 20),
         (any_matmul, 30),
+        (any_stack_of_matmuls, 40),
         (any_matmul_t, 30),
         (any_sum_rows, 30),
         (any_silu, 30),
@@ -149,10 +159,10 @@ def test_awkward_convolutions(image, kernel, settings, channels, filters, rng):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("draw", range(14))
-def test_enough_work_for_several_workers(threads, draw, rng, set_threads):
+@pytest.mark.parametrize("case", range(15))
+def test_enough_work_for_several_workers(threads, case, rng, set_threads):
     set_threads(threads)
-    check(large_cases(rng)[draw])
+    check(large_cases(rng)[case])
 
 
 @pytest.mark.parametrize("settings", [{"kernel": 3, "padding": 1}, {"kernel": 4, "stride": 2}])
@@ -178,7 +188,7 @@ def test_sizes_around_a_chunk(size, rng, set_threads):
     check(silu(rng, size))
     check(sum_rows(rng, size // 64, 64))
     check(sum_rows(rng, 3, size // 3))
-    check(matmul(rng, size // 64, 32, 32))
+    check(matmul(rng, (size // 64, 32), (32, 32)))
     check(matmul_t(rng, size // 64, 32, 32))
 
 
