@@ -163,16 +163,29 @@ def test_another_generator_leaves_the_stream_alone():
     np.testing.assert_array_equal(backend.to_numpy(a), np.random.default_rng(0).standard_normal(5))
 
 
-# The whole engine, on the stand-in
+# The library, on the stand-in
 
 
-@pytest.mark.skipif(backend.name == "cupy", reason="this is that run")
-def test_the_engine_runs_on_the_stand_in():
-    suite = ["ops", "test_tensor.py", "test_gradcheck.py", "test_peers_bugs.py", "test_backend.py"]
+def runs_on_the_stand_in(*suite, but="nothing"):
     run = python(
-        *("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "not test_strides"),
+        *("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", f"not {but}"),
         *(str(TESTS / name) for name in suite),
         standin=True,
         TINYDIFF_BACKEND="cupy",
     )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr
+
+
+on_numpy = pytest.mark.skipif(backend.name == "cupy", reason="this is that run")
+
+
+@on_numpy
+def test_the_engine_runs_on_the_stand_in():
+    engine = ["test_tensor.py", "test_gradcheck.py", "test_peers_bugs.py", "test_backend.py"]
+    runs_on_the_stand_in("ops", *engine, but="test_strides")
+
+
+@on_numpy
+@pytest.mark.slow
+def test_all_of_it_runs_on_the_stand_in():
+    runs_on_the_stand_in("ops", "nn", "optim", "models", "diffusion", "training")

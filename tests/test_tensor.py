@@ -142,6 +142,16 @@ def test_integers_alone_stay_integers_where_they_can():
     assert Tensor([True, False]).mean().item() == 0.5
 
 
+def test_integers_and_constants_alone_are_float32_unless_a_constant_is_float64():
+    labels = Tensor([1, 2])
+    for y in (labels * 0.5, 0.5 - labels, labels / np.float32(3), ops.exp(1.0), ops.add(1, 0.5)):
+        assert y.dtype == np.float32
+    assert (labels * np.array([0.5, 1])).dtype == np.float64
+    assert ops.add(np.ones(2), 0.5).dtype == np.float64
+    assert ops.add(np.ones(2), np.ones(2, np.float32)).dtype == np.float64
+    assert ops.where(labels > 1, 0.5, labels).dtype == np.float32
+
+
 def test_two_floating_dtypes_do_not_mix():
     with pytest.raises(TypeError, match="mul: inputs are float32 and float64"):
         leaf(3) * leaf(3, dtype=np.float64)

@@ -243,10 +243,12 @@ def _unwrap(name: str, inputs: tuple) -> tuple[list, object, bool]:
         else:
             arrays.append(x)
             ready = ready and (x is None or type(x) is float or type(x) is int)
-    if dtype is None:
+    if dtype is None:  # no floating Tensor: the constants decide
         arrays = [a if a is None else backend.asarray(a) for a in arrays]
-        dtype = next((a.dtype for a in arrays if a is not None and a.dtype.kind == "f"), None)
-    elif not ready:
+        floats = [a.dtype for a in arrays if a is not None and a.dtype.kind == "f"]
+        dtype = np.result_type(*floats) if floats else None
+        ready = not floats
+    if not ready:
         arrays = [_operand(a, dtype) for a in arrays]
     return arrays, dtype, needed
 
