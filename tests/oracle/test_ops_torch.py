@@ -7,6 +7,7 @@ Convolutions have a file to themselves, test_conv_torch.py.
 import numpy as np
 import pytest
 
+import tinydiff as td
 from tinydiff import Tensor, ops
 from tinydiff.backend import to_numpy
 
@@ -514,3 +515,42 @@ def test_kl_of_gaussians(dtype, rng):
 
     arrays = [normal(rng, 4, 3) for _ in range(4)]
     compare(ops.kl_diagonal_gaussians, theirs, arrays, dtype, rng)
+
+
+LINKS = [  # of a graph: functions of two earlier results, in our words and in PyTorch's
+    lambda lib, a, b: lib.tanh(a + b),
+    lambda lib, a, b: lib.sin(a * b),
+    lambda lib, a, b: a - 0.3 * b,
+    lambda lib, a, b: lib.maximum(a, b),
+    lambda lib, a, b: a / (b * b + 1.0),
+    lambda lib, a, b: lib.exp(lib.sin(a)) + a,
+    lambda lib, a, b: lib.sigmoid(a.reshape(1, -1) @ a.reshape(-1, 1))[0, 0] * b,
+]
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_random_graphs(number):
+    """Forty ops that take any earlier results: shared, broadcast, some leading nowhere."""
+    rng = np.random.default_rng(number)
+    shapes = [(3, 4), (4,), (3, 1), (1, 1), ()]
+    arrays = [rng.standard_normal(shapes[int(rng.integers(5))]) for _ in range(4)]
+    mine = [Tensor(a, requires_grad=i != 3) for i, a in enumerate(arrays)]
+    other = [torch.tensor(a, requires_grad=i != 3) for i, a in enumerate(arrays)]
+    for _ in range(40):
+        link = LINKS[int(rng.integers(len(LINKS)))]
+        i, j = rng.integers(max(0, len(mine) - 8), len(mine), 2)
+        mine.append(link(ops, mine[i], mine[j]))
+        other.append(link(torch, other[i], other[j]))
+    inside = [k for k in range(10, 40) if mine[k].requires_grad]
+    wanted = [0, 1, 2, *rng.choice(inside, 5, replace=False)]
+    loss, expected_loss = ops.sum(mine[-1]), other[-1].sum()
+    found = td.grad(loss, [mine[k] for k in wanted], retain_graph=True)
+    expected = torch.autograd.grad(
+        expected_loss, [other[k] for k in wanted], allow_unused=True, retain_graph=True
+    )
+    loss.backward()
+    expected_loss.backward()
+    found += [np.zeros(t.shape) if t.grad is None else t.grad for t in mine[:3]]
+    for a, b in zip(found, [*expected, *[t.grad for t in other[:3]]], strict=True):
+        b = np.zeros(a.shape) if b is None else b.numpy()
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12 * max(1, np.abs(b).max()))
