@@ -60,9 +60,8 @@ def logistic(z, out):
 
 def silu(x):
     """`plain.silu`"""
-    x = np.ascontiguousarray(x)
     y, s = np.empty(x.shape, np.float32), np.empty(x.shape, np.float32)
-    flat = x.reshape(-1), y.reshape(-1), s.reshape(-1)
+    flat = np.ascontiguousarray(x).reshape(-1), y.reshape(-1), s.reshape(-1)
 
     def work(low, high, _):
         p, q, r = (v[low:high] for v in flat)
@@ -82,9 +81,8 @@ def silu_slope(y, s, out):
 
 def silu_grad(g, y, s):
     """`plain.silu_grad`"""
-    g = np.ascontiguousarray(g)
     gx = np.empty(g.shape, np.float32)
-    flat = g.reshape(-1), y.reshape(-1), s.reshape(-1), gx.reshape(-1)
+    flat = np.ascontiguousarray(g).reshape(-1), y.reshape(-1), s.reshape(-1), gx.reshape(-1)
 
     def work(low, high, _):
         a, p, q, r = (v[low:high] for v in flat)
