@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from example_runs import EXAMPLES, call, everything_in, pixels, small_classify
+from example_runs import EXAMPLES, call, cell, everything_in, pixels, small_classify
 
 from tinydiff import data, training
 from tinydiff.files import replacing
@@ -42,18 +42,26 @@ def test_writes_what_it_promises(classifier):
     assert "mistakes.png" in ended.out
 
 
-def test_says_how_many_it_gets_right(classifier):
-    """As many as the classifier in the checkpoint gets right, by another count."""
+def test_counts_and_shows_the_mistakes_of_the_averaged_weights(classifier):
     folder, ended = classifier
-    module = small_classify()
     test_set = data.digits("test", count=120)
-    model = module.load_classifier(folder / "checkpoint.npz").eval()
-    logits = model(2 * test_set.images.astype(np.float32) / 255 - 1).numpy()
-    right = (logits.argmax(axis=1) == test_set.labels).mean()
+    model = small_classify().load_classifier(folder / "checkpoint.npz").eval()
+
+    def mistakes():
+        logits = model(2 * test_set.images.astype(np.float32) / 255 - 1).numpy()
+        return np.flatnonzero(logits.argmax(axis=1) != test_set.labels)
+
+    wrong = mistakes()
     said = float(re.search(r"test accuracy (.*)%", ended.out)[1])
-    assert said == pytest.approx(100 * right, abs=0.006)
-    rows = -(-min(round(120 * (1 - right)), 100) // 10)
-    assert pixels(folder / "mistakes.png").shape[0] == 2 * (rows * 30 + 2)
+    assert said == pytest.approx(100 * (1 - len(wrong) / 120), abs=0.006)
+    table = pixels(folder / "mistakes.png")
+    assert len(table) == 2 * (-(-min(len(wrong), 100) // 10) * 30 + 2)
+    for i, number in enumerate(wrong[:100]):
+        shown = cell(table, i // 10, i % 10, 28)
+        assert np.array_equal(shown, test_set.images[number, ..., 0])
+
+    model.load_state_dict(training.load(folder / "checkpoint.npz")["model"])
+    assert len(mistakes()) != len(wrong), "the last weights would pass for the averaged ones"
 
 
 def test_judges_by_the_share_of_pictures_that_look_as_asked(classifier, here):

@@ -16,7 +16,6 @@ from example_runs import (
     call,
     cell,
     everything_in,
-    load,
     pixels,
     small_ddpm,
     write_pictures,
@@ -219,8 +218,9 @@ def test_a_full_disk(pictures, here, monkeypatch):
 
 
 def test_asks_for_matplotlib_before_it_trains(here, monkeypatch):
+    module = small_ddpm()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    error = call(load("ddpm"), "--data", "digits").error()
+    error = call(module, "--data", "digits", "--steps", 1).error()
     assert "pip install 'tinydiff[plots]'" in error
     assert everything_in(here) == set()
 
