@@ -8,7 +8,8 @@ The network sees x_t and predicts ε or v; turning back gives everything else.
 
 Sources: J. Ho et al., "Denoising Diffusion Probabilistic Models", 2020, section 3; T. Salimans
 and J. Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", 2022, appendix D (v);
-T. Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy", 2023, section 3.4.
+T. Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy", 2023, section 3.4;
+D. Kingma et al., "Variational Diffusion Models", 2021, appendix I.1 (evenly spread t).
 """
 
 from __future__ import annotations
@@ -117,7 +118,9 @@ class GaussianDiffusion:
                 f"give {null}, the null label, to pictures that have none"
             )
         x0 = check_pictures(asarray(x0))
-        t = rng.integers(self.schedule.T, size=len(x0))
+        # Evenly spread from a random start: each t is uniform, yet no batch is all easy or hard.
+        T = self.schedule.T
+        t = (rng.integers(T) + np.arange(len(x0)) * T // len(x0)) % T
         weights = _per_picture(self.loss_weights(weighting), t, x0)
         noise = randn(x0.shape, rng=rng, dtype=x0.dtype)
         if cond is not None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinydiff import backend
 from tinydiff.kernels import fast, fast_norm, im2col, plain, winograd
+from tinydiff.kernels.memory import keep_freed_memory
 from tinydiff.kernels.plain import max_pool, max_pool_grad, pad, sigmoid, softmax
 from tinydiff.kernels.special import erfc
 from tinydiff.kernels.window import Window, pair
@@ -19,6 +20,8 @@ _wanted = os.environ.get("TINYDIFF_KERNELS", "").strip().lower() or "fast"
 if _wanted not in ("fast", "plain"):
     backend.give_up(f"TINYDIFF_KERNELS is {_wanted!r}: set it to fast or plain.")
 _FAST = _wanted == "fast" and backend.name == "numpy"
+if _FAST:
+    keep_freed_memory()
 
 
 def _fast(*arrays) -> bool:
