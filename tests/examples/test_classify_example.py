@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from example_runs import EXAMPLES, call, cell, everything_in, pixels, small_classify
+from example_runs import EXAMPLES, call, cell, everything_in, load, pixels, small_classify
 
 from tinydiff import data, training
 from tinydiff.files import replacing
@@ -165,10 +165,9 @@ def test_the_script_itself_refuses(here):
 
 @pytest.mark.slow
 def test_learns_the_digits(here):
-    """Four thousand digits are enough for nine in ten of the test set."""
-    module = small_classify()
-    digits = module.DATA["digits"].func
-    module.DATA["digits"] = functools.partial(digits, count=4000)
-    module.Classifier, module.BATCH = module.Classifier.func, 64
-    ended = call(module, "--epochs", 1)
-    assert float(re.search(r"test accuracy (.*)%", ended.out)[1]) > 90
+    """Twice four thousand digits, and it reads three in four of others."""
+    pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
+    module = load("classify")
+    module.DATA["digits"] = functools.partial(module.DATA["digits"], count=4000)
+    ended = call(module, "--epochs", 2)
+    assert float(re.search(r"test accuracy (.*)%", ended.out)[1]) > 75
