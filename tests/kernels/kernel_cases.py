@@ -126,7 +126,7 @@ def large_cases(rng) -> list[Case]:
         matmul(rng, (2003, 40), (40, 50)),
         matmul(rng, (5, 3, 90, 40), (5, 3, 40, 50)),
         matmul_t(rng, 1501, 60, 50),
-        sum_rows(rng, 7, 50, 10, 40),
+        sum_rows(rng, 7, 30, 10, 40),
         silu(rng, 3, 65537),
         attention(rng, (7, 2), 70, 50, 24, 16),
         attention(rng, (5,), 120, 140, 8, 8, mask=(1,)),

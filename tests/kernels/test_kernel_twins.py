@@ -89,7 +89,7 @@ def any_matmul_t(rng):
 
 
 def any_sum_rows(rng):
-    return sum_rows(rng, *integers(rng, *[(1, 30)] * rng.integers(1, 5)))
+    return sum_rows(rng, *integers(rng, *[(1, 30)] * rng.integers(1, 4)))
 
 
 def any_silu(rng):
