@@ -26,24 +26,22 @@ GREY = {
         base_channels=48,
         channel_mults=(1, 2),
         num_res_blocks=1,
-        attention_levels=(),
+        attention_levels=(1,),
         resample="transpose",
         norm_groups=8,
         patch=2,
     ),
-    "batch": 64,
     "lr": 2e-3,
 }
 COLOUR = {
     "unet": dict(base_channels=64, channel_mults=(1, 2, 2), resample="transpose", norm_groups=16),
-    "batch": 32,
     "lr": 5e-4,
 }
-DATA = {  # name: (how to load it, recipe, training steps)
-    "digits": (data.digits, GREY, 500),
-    "mnist": (data.mnist, GREY, 2500),
-    "fashion-mnist": (data.fashion_mnist, GREY, 2500),
-    "cifar10": (data.cifar10, COLOUR, 20_000),
+DATA = {  # name: (how to load it, recipe, images a step, steps)
+    "digits": (data.digits, GREY, 16, 1100),
+    "mnist": (data.mnist, GREY, 32, 3000),
+    "fashion-mnist": (data.fashion_mnist, GREY, 32, 3000),
+    "cifar10": (data.cifar10, COLOUR, 32, 20_000),
 }
 
 
@@ -51,14 +49,15 @@ def main() -> None:
     args = parse_arguments()
     plots.require()
     td.seed(args.seed)
-    load, recipe, steps = DATA.get(args.data) or (lambda: own_pictures(args), COLOUR, 20_000)
+    own = (lambda: own_pictures(args), COLOUR, 32, 20_000)
+    load, recipe, batch, steps = DATA.get(args.data, own)
     dataset = load()
     if args.guidance is not None and not dataset.classes:
         raise ValueError(
             f"--guidance: {args.data} has no sub-folders, so there are no classes to guide to"
         )
     steps = args.steps or steps
-    batch = min(recipe["batch"], len(dataset))
+    batch = min(batch, len(dataset))
     settings = {
         "data": dataset.name,
         "image": dataset.images.shape[1:],
@@ -66,9 +65,9 @@ def main() -> None:
         "schedule": ("cosine", 1000),
         "prediction": "v",
         "seed": args.seed,
+        "batch": batch,
         "steps": steps,
         **recipe,
-        "batch": batch,
     }
     pipeline = Pipeline(settings)
     model, diffusion = pipeline.model, pipeline.diffusion
@@ -78,7 +77,7 @@ def main() -> None:
         data.Batches(dataset, batch, seed=args.seed, flip=recipe is COLOUR),
         optim.AdamW(model.parameters(), lr=recipe["lr"]),
         schedule=optim.one_cycle(recipe["lr"], steps, warm=0.1),
-        ema=optim.EMA(model, decay=0.998),
+        ema=optim.EMA(model, decay=max(0.0, 1 - 5 / steps)),  # over the last fifth of the run
         clip=1.0,
     )
     folder = args.out / (args.name or (args.data if args.data in DATA else dataset.name))
@@ -137,9 +136,10 @@ def draw_denoising(pipeline: Pipeline, path: Path, args) -> None:
 
 
 def sampling(args, labels) -> dict:
-    usual = 1.0 if labels is None else 2.0
+    usual = 1.0 if labels is None else 3.0
     guidance = usual if args.guidance is None else args.guidance
-    return {"steps": 50, "guidance": guidance, "rng": np.random.default_rng(args.seed)}
+    rng = np.random.default_rng(args.seed)
+    return {"sampler": "ddpm", "steps": 50, "guidance": guidance, "rng": rng}
 
 
 def draw_forward(diffusion, dataset: data.Dataset, path: Path, seed: int) -> None:
@@ -160,8 +160,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", default="digits", help=f"{known}, or a folder of pictures")
     parser.add_argument("--size", type=whole(1), default=32, help="side of a folder's pictures")
     parser.add_argument("--steps", type=whole(1), help="training steps (default: the recipe's)")
-    parser.add_argument("--guidance", type=number(), help="default: 2 where there are classes")
-    parser.add_argument("--every", type=whole(1), default=500, help="steps between sample grids")
+    parser.add_argument("--guidance", type=number(), help="default: 3 where there are classes")
+    parser.add_argument("--every", type=whole(1), default=1500, help="steps between sample grids")
     parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
     parser.add_argument("--name", help="name of the run (default: that of the data)")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")

@@ -27,7 +27,7 @@ def main() -> None:
         raise ValueError(f"{args.checkpoint} does not exist: train with examples/ddpm.py first")
     pipeline = Pipeline.load(args.checkpoint)
     labels = choose_labels(pipeline.classes, args.wanted, args.count)
-    usual = 1.0 if labels is None else 2.0
+    usual = 1.0 if labels is None else 3.0
     drawn = pipeline.draw(
         args.count,
         labels,
@@ -87,9 +87,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--class", dest="wanted", action="append", help="draw this class (may be repeated)"
     )
-    parser.add_argument("--sampler", default="ddim", choices=list(SAMPLERS))
+    parser.add_argument("--sampler", default="ddpm", choices=list(SAMPLERS))
     parser.add_argument("--steps", type=whole(1), default=50, help="evaluations of the network")
-    parser.add_argument("--guidance", type=number(), help="1: plain conditional; default: 2")
+    parser.add_argument("--guidance", type=number(), help="1: plain conditional; default: 3")
     parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
     parser.add_argument("--out", type=Path, default=Path("samples.png"), help="see above")
     parser.add_argument("--columns", type=whole(1), default=10, help="of one picture of all")

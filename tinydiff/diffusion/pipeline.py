@@ -1,7 +1,7 @@
 """A diffusion model as one thing: the settings it was made from, its network, its schedule.
 
 pipeline = Pipeline.load("runs/mnist/checkpoint.npz")
-images = pipeline.draw(10, labels=range(10), guidance=2.0)
+images = pipeline.draw(10, labels=range(10), guidance=3.0)
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Pipeline:
         count: int,
         labels: Sequence[int] | None = None,
         *,
-        sampler: str = "ddim",
+        sampler: str = "ddpm",
         steps: int = 50,
         guidance: float = 1.0,
         rng: np.random.Generator | None = None,
