@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from example_runs import SIZE, Ended, call, small_ddpm, write_pictures
+from example_runs import SIZE, STEPS, Ended, call, small_ddpm, write_pictures
 
 
 @dataclasses.dataclass
@@ -29,7 +29,7 @@ def pictures(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def runs(pictures, tmp_path_factory) -> Runs:
     out = tmp_path_factory.mktemp("runs")
-    options = ("--size", SIZE, "--steps", 3, "--out", out)
+    options = ("--size", SIZE, "--steps", STEPS, "--out", out)
     ended = [call(small_ddpm(), "--data", pictures / n, *options) for n in ("classes", "flat")]
     assert [e.status for e in ended] == [0, 0], ended
     return Runs(out / "classes", out / "flat", ended[0])

@@ -17,7 +17,7 @@ from tinydiff import commandline
 from tinydiff.models import Classifier
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SAMPLING_STEPS = 4
+STEPS, SAMPLING_STEPS = 8, 4
 SIZE = 8  # of the pictures in folders
 
 
@@ -50,7 +50,6 @@ def small_ddpm():
     module = load("ddpm")
     for recipe in (module.GREY, module.COLOUR):
         recipe["unet"].update(base_channels=8, norm_groups=4)
-        recipe["batch"] = 8
     digits, *rest = module.DATA["digits"]
     module.DATA["digits"] = (functools.partial(digits, count=100), *rest)
     sampling = module.sampling

@@ -13,6 +13,7 @@ from example_runs import (
     EXAMPLES,
     SAMPLING_STEPS,
     SIZE,
+    STEPS,
     call,
     cell,
     everything_in,
@@ -39,7 +40,8 @@ def test_writes_what_it_promises(runs):
     for name in FILES - {"log.jsonl", "checkpoint.npz"}:
         assert name in runs.ended.out
     assert str(runs.labelled / "checkpoint.npz") in runs.ended.out
-    assert [r["step"] for r in training.read_log(runs.labelled / "log.jsonl")] == [1, 2, 3]
+    log = training.read_log(runs.labelled / "log.jsonl")
+    assert [r["step"] for r in log] == [*range(1, STEPS + 1)]
 
 
 def test_pictures_have_their_size_and_something_on_them(runs):
@@ -82,7 +84,7 @@ def test_forward_goes_from_the_data_to_noise(runs, pictures):
 
 def test_same_seed_same_bytes_another_seed_others(runs, pictures, here):
     for name, seed in (("same", 0), ("other", 1)):
-        options = ("--size", SIZE, "--steps", 3, "--seed", seed, "--out", here, "--name", name)
+        options = ("--size", SIZE, "--steps", STEPS, "--seed", seed, "--out", here, "--name", name)
         assert call(small_ddpm(), "--data", pictures / "classes", *options).status == 0
     for name in ("samples.png", "denoising.gif", "forward.png", "checkpoint.npz"):
         first = (runs.labelled / name).read_bytes()
@@ -92,7 +94,7 @@ def test_same_seed_same_bytes_another_seed_others(runs, pictures, here):
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(runs, pictures, here):
     """Stopped while it draws samples in between, it ends with the pictures of an unbroken run."""
-    command = ("--data", pictures / "classes", "--size", SIZE, "--steps", 3, "--every", 2)
+    command = ("--data", pictures / "classes", "--size", SIZE, "--steps", STEPS, "--every", 5)
     module = small_ddpm()
     draw = module.draw_samples
 
@@ -102,16 +104,16 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(runs, pictures, here):
 
     module.draw_samples = draw_and_be_stopped
     stopped = call(module, *command)
-    assert "after step 2 of 3" in stopped.error()
+    assert f"after step 5 of {STEPS}" in stopped.error()
     folder = here / "runs" / "classes"
-    assert everything_in(folder) == {"checkpoint.npz", "log.jsonl", "samples-2.png"}
-    assert pixels(folder / "samples-2.png").shape[:2] == (side(2), side(10))
+    assert everything_in(folder) == {"checkpoint.npz", "log.jsonl", "samples-5.png"}
+    assert pixels(folder / "samples-5.png").shape[:2] == (side(2), side(10))
 
     assert call(small_ddpm(), *command).status == 0
-    assert everything_in(folder) == FILES | {"samples-2.png"}
+    assert everything_in(folder) == FILES | {"samples-5.png"}
     for name in ("samples.png", "denoising.gif", "checkpoint.npz"):
         assert (folder / name).read_bytes() == (runs.labelled / name).read_bytes(), name
-    assert [r["step"] for r in training.read_log(folder / "log.jsonl")] == [1, 2, 3]
+    assert [r["step"] for r in training.read_log(folder / "log.jsonl")] == [*range(1, STEPS + 1)]
 
 
 def test_ctrl_c_while_it_draws_at_the_end(pictures, here):
@@ -123,7 +125,7 @@ def test_ctrl_c_while_it_draws_at_the_end(pictures, here):
 
 
 def test_a_finished_run_is_drawn_again_without_training(runs, pictures, here):
-    command = ("--data", pictures / "classes", "--size", SIZE, "--steps", 3, "--name", "again")
+    command = ("--data", pictures / "classes", "--size", SIZE, "--steps", STEPS, "--name", "again")
     assert call(small_ddpm(), *command).status == 0
     folder = here / "runs" / "again"
     for name in PICTURES:
@@ -187,12 +189,12 @@ def test_refuses_in_one_sentence_and_leaves_nothing(command, message, pictures, 
 def test_refuses_to_go_on_with_another_run(runs, pictures):
     """A folder in which something else was trained stays as it is."""
     before = {name: (runs.labelled / name).read_bytes() for name in FILES}
-    options = ("--size", SIZE, "--steps", 3, "--out", runs.labelled.parent, "--name", "classes")
+    options = ("--size", SIZE, "--steps", STEPS, "--out", runs.labelled.parent, "--name", "classes")
     error = call(small_ddpm(), "--data", pictures / "flat", *options).error()
     assert "other settings" in error
     assert "classes is [], was ['cats', 'dogs']" in error
     error = call(small_ddpm(), "--data", pictures / "classes", *options, "--steps", 5).error()
-    assert "steps is 5, was 3" in error
+    assert f"steps is 5, was {STEPS}" in error
     assert {name: (runs.labelled / name).read_bytes() for name in FILES} == before
 
 

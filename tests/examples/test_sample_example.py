@@ -85,7 +85,7 @@ def test_the_seed_decides(trained, here):
         assert a != c
 
 
-@pytest.mark.parametrize("option", ["--sampler ddpm", "--guidance 1", "--guidance 5", "--steps 3"])
+@pytest.mark.parametrize("option", ["--sampler ddim", "--guidance 1", "--guidance 5", "--steps 3"])
 def test_settings_change_the_pictures(option, trained, here):
     sample(trained, "--count", 2, "--out", "usual.npz")
     assert sample(trained, "--count", 2, "--out", "other.npz", *option.split()).status == 0
