@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tinydiff import kernels
 from tinydiff.backend import asarray, xp
 from tinydiff.diffusion.conditioning import check_count, class_labels, null_label
 from tinydiff.diffusion.gaussian import GaussianDiffusion
@@ -31,7 +32,7 @@ def denoiser(model, diffusion: GaussianDiffusion, cond=None) -> Callable:
             told = labels
         else:
             told = None if null is None else xp.full(len(x), null)
-        with no_grad():
+        with no_grad(), kernels.single_threaded_blas:
             predicted = model(Tensor(x), asarray(t), told).data
         return diffusion.eps_from_v(x, t, predicted) if diffusion.prediction == "v" else predicted
 

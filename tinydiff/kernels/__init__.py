@@ -15,6 +15,7 @@ from tinydiff.kernels.memory import keep_freed_memory
 from tinydiff.kernels.plain import max_pool, max_pool_grad, pad, sigmoid, softmax
 from tinydiff.kernels.special import erfc
 from tinydiff.kernels.window import Window, pair
+from tinydiff.kernels.workers import single_threaded_blas
 
 _wanted = os.environ.get("TINYDIFF_KERNELS", "").strip().lower() or "fast"
 if _wanted not in ("fast", "plain"):

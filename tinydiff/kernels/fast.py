@@ -45,8 +45,7 @@ def sum_rows(a):
     def work(low, high, out):
         np.matmul(ones[:, low:high], rows[low:high], out=out)
 
-    chunk = max(1, _CHUNK // a.shape[-1])
-    return parallel_sum(work, len(rows), chunk, a.size, (1, a.shape[-1]))[0]
+    return parallel_sum(work, len(rows), 1 << 12, a.size, (1, a.shape[-1]))[0]
 
 
 def logistic(z, out):

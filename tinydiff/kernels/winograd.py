@@ -29,7 +29,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinydiff.kernels.window import Window
-from tinydiff.kernels.workers import parallel, parallel_sum, scratch, single_threaded_blas
+from tinydiff.kernels.workers import parallel, parallel_sum, scratch
 
 _POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)  # and ∞
 
@@ -180,8 +180,14 @@ def _blocks(g, down: int, right: int):
 
 
 def _product(a, b):
-    with single_threaded_blas:
-        return a @ b
+    """a @ b for a small transform a, shared out over the columns of b"""
+    y = np.empty((len(a), b.shape[1]), np.float32)
+
+    def work(low, high, _):
+        np.matmul(a, b[:, low:high], out=y[:, low:high])
+
+    parallel(work, b.shape[1], b.shape[1], b.size + y.size)
+    return y
 
 
 def _tiles(n: int) -> int:

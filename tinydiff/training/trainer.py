@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tinydiff import backend
+from tinydiff import backend, kernels
 from tinydiff.nn import Module
 from tinydiff.optim import EMA, Optimiser, clip_grad_norm
 from tinydiff.optim.schedule import Schedule
@@ -88,7 +88,8 @@ class Trainer:
         while self.step < until:
             if self._random is not None:
                 backend.rng.bit_generator.state = self._random
-            record = self._take_step()
+            with kernels.single_threaded_blas:  # once a step is cheaper than at every product
+                record = self._take_step()
             self.step += 1
             self._random = backend.rng.bit_generator.state
             yield record
