@@ -14,7 +14,6 @@ phases: W. Shi et al., "Is the deconvolution layer the same as a convolutional l
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.workers import parallel, parallel_sum, scratch
@@ -81,8 +80,8 @@ def conv2d_input_grad(g, weight, window: Window):
             if w.size == 0:
                 target[...] = 0  # between windows that do not touch
                 continue
-            start = padded[:, top + down.start :, left + right.start :]
-            rows = _rows(start, w.shape[:2], (1, 1), dilation, target.shape[1:3])
+            start = (top + down.start, left + right.start)
+            rows = _rows(padded, w.shape[:2], (1, 1), dilation, target.shape[1:3], start)
             product = scratch("product", len(rows), channels)
             np.matmul(rows, w.reshape(-1, channels), out=product)
             np.copyto(target, product.reshape(target.shape))
@@ -145,19 +144,27 @@ def _pad(x, padding):
     return padded
 
 
-def _rows(x, kernel, stride, dilation, out):
-    """(n·H'·W', kh·kw·C): for each output pixel, the pixels under the window at it."""
+def _rows(x, kernel, stride, dilation, out, start=(0, 0)):
+    """(n·H'·W', kh·kw·C): for each output pixel, the pixels of contiguous x under the window.
+
+    The first window begins at pixel ``start``.
+    """
     (kh, kw), (sh, sw), (dh, dw), (h, w) = kernel, stride, dilation, out
     n, c = len(x), x.shape[3]
-    if kernel == (1, 1) and x.shape[1:3] == out and x.flags.c_contiguous:
+    if kernel == (1, 1) and x.shape[1:3] == out:
         return x.reshape(-1, c)
     image, row, pixel, value = x.strides
     if dw == 1:  # the taps of one row lie side by side: one run of kw·C numbers
         shape, strides = (kw * c,), (value,)
     else:
         shape, strides = (kw, c), (dw * pixel, value)
-    windows = as_strided(
-        x, (n, h, w, kh, *shape), (image, sh * row, sw * pixel, dh * row, *strides)
+    # The constructor makes the same view as as_strided, in a thirtieth of the time.
+    windows = np.ndarray(
+        (n, h, w, kh, *shape),
+        np.float32,
+        x,
+        start[0] * row + start[1] * pixel,
+        (image, sh * row, sw * pixel, dh * row, *strides),
     )
     rows = scratch("rows", n * h * w, kh * kw * c)
     np.copyto(rows.reshape(windows.shape), windows)

@@ -9,6 +9,7 @@ one contiguous share: the same number of workers gives the same bits.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from threadpoolctl import ThreadpoolController
 
 from tinydiff.backend import give_up
 
-SMALL = 1 << 16  # elements below which starting a thread costs more than it saves
+SMALL = 1 << 17  # elements below which waking a thread, 0.1 ms, costs more than it saves
 
 
 def _thread_count() -> int:
@@ -150,11 +151,9 @@ def parallel_sum(work: Callable, n: int, chunk: int, elements: int, shape) -> np
 
 def scratch(name: str, *shape: int) -> np.ndarray:
     """This thread's own float32 buffer of that name, reused by every kernel; contents undefined."""
-    size = 1
-    for n in shape:
-        size *= n
+    size = math.prod(shape)
     buffers = _local.__dict__
     buffer = buffers.get(name)
     if buffer is None or buffer.size < size:
         buffer = buffers[name] = np.empty(size, np.float32)
-    return buffer[:size].reshape(shape)
+    return np.ndarray(shape, np.float32, buffer)
