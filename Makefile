@@ -1,5 +1,6 @@
 # Each target makes the virtual environment it needs; PYTHON chooses the interpreter.
 PYTHON ?= python3
+DEMO_NAME ?= demo
 DEMO_STEPS ?=
 RUN = .venv/bin/python
 ORACLE = .venv-oracle/bin/python
@@ -10,7 +11,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: .venv/ready  ## train on the built-in digits and draw new ones (a few minutes)
-	$(RUN) examples/ddpm.py --data digits --name demo $(if $(DEMO_STEPS),--steps $(DEMO_STEPS))
+	$(RUN) examples/ddpm.py --data digits --name $(DEMO_NAME) $(if $(DEMO_STEPS),--steps $(DEMO_STEPS))
 
 test: .venv/ready  ## the tests
 	$(RUN) -m pytest -q
@@ -25,8 +26,8 @@ lint: .venv/ready  ## style
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-bench: .venv-oracle/ready  ## measurements
-	$(ORACLE) benchmarks/overhead.py
+bench: .venv/ready  ## measurements
+	$(RUN) benchmarks/overhead.py
 
 clean:  ## remove what the targets made, except runs/
 	rm -rf .venv .venv-oracle build *.egg-info
@@ -36,7 +37,7 @@ clean:  ## remove what the targets made, except runs/
 	$(RUN) -m pip install -q -e '.[test,plots,dev]'
 	touch $@
 
-# torch goes first and pinned, so that no other package asks for a larger build of it.
+# torch goes first and pinned: pip then leaves whatever build of it is installed.
 .venv-oracle/ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv-oracle
 	$(ORACLE) -m pip install -q torch==2.13.0

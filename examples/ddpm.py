@@ -9,6 +9,7 @@ and the checkpoint.  The same command again goes on where it stopped.
 """
 
 import argparse
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,12 @@ GREY = {
         patch=2,
     ),
     "lr": 2e-3,
+    "flip": False,
 }
 COLOUR = {
     "unet": dict(base_channels=64, channel_mults=(1, 2, 2), resample="transpose", norm_groups=16),
     "lr": 5e-4,
+    "flip": True,
 }
 DATA = {  # name: (how to load it, recipe, images a step, steps)
     "digits": (data.digits, GREY, 16, 1100),
@@ -57,9 +60,11 @@ def main() -> None:
             f"--guidance: {args.data} has no sub-folders, so there are no classes to guide to"
         )
     steps = args.steps or steps
+    every = args.every or -(-steps // 3)
     batch = min(batch, len(dataset))
     settings = {
         "data": dataset.name,
+        "images": [len(dataset), zlib.crc32(dataset.images)],  # another folder, another run
         "image": dataset.images.shape[1:],
         "classes": dataset.classes,
         "schedule": ("cosine", 1000),
@@ -74,7 +79,7 @@ def main() -> None:
     trainer = Trainer(
         model,
         lambda x, y: diffusion.training_loss(model, x, cond=y),
-        data.Batches(dataset, batch, seed=args.seed, flip=recipe is COLOUR),
+        data.Batches(dataset, batch, seed=args.seed, flip=recipe["flip"]),
         optim.AdamW(model.parameters(), lr=recipe["lr"]),
         schedule=optim.one_cycle(recipe["lr"], steps, warm=0.1),
         ema=optim.EMA(model, decay=max(0.0, 1 - 5 / steps)),  # over the last fifth of the run
@@ -85,9 +90,9 @@ def main() -> None:
     seconds = 0.0
     for record in train(trainer, steps, folder, settings=settings):
         seconds += record.seconds
-        if record.step % args.every == 0 and record.step < steps:
+        if record.step % every == 0 and record.step < steps:
             with trainer.ema.swapped():
-                draw_samples(pipeline, folder / f"samples-{record.step}.png", args, rows=4)
+                draw_samples(pipeline, folder / f"samples-{record.step}.png", args, rows=2)
     print(f"trained {seconds / 60:.1f} minutes, up to step {trainer.step}")
     with trainer.ema.swapped():
         draw_samples(pipeline, folder / "samples.png", args)
@@ -114,7 +119,7 @@ def own_pictures(args) -> data.Dataset:
 
 
 def labels_by_row(pipeline: Pipeline, columns: int, rows: int | None):
-    """One row a class (or ``rows`` rows without classes), and how strongly to guide."""
+    """How many pictures, and their labels: one row a class, at most ``rows`` rows."""
     count = len(pipeline.classes) or 10
     labels = np.repeat(np.arange(count), columns)[: None if rows is None else rows * columns]
     return (len(labels), labels) if pipeline.classes else (len(labels), None)
@@ -161,7 +166,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=whole(1), default=32, help="side of a folder's pictures")
     parser.add_argument("--steps", type=whole(1), help="training steps (default: the recipe's)")
     parser.add_argument("--guidance", type=number(), help="default: 3 where there are classes")
-    parser.add_argument("--every", type=whole(1), default=1500, help="steps between sample grids")
+    parser.add_argument("--every", type=whole(1), help="steps between sample grids (a third)")
     parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
     parser.add_argument("--name", help="name of the run (default: that of the data)")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")

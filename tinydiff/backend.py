@@ -22,7 +22,7 @@ def _cupy_problem() -> str | None:
     """What keeps CuPy from working here, as half a sentence, or None if nothing does."""
     if importlib.util.find_spec("cupy") is None:
         return (
-            "CuPy is not installed (pip install 'tinydiff[cuda12]' or 'tinydiff[cuda13]', "
+            "CuPy is not installed (pip install cupy-cuda12x or cupy-cuda13x, "
             "whichever CUDA version nvidia-smi shows"
         )
     try:

@@ -16,7 +16,7 @@ def require() -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise ImportError(
-            "curves are drawn by matplotlib, which is not installed: pip install 'tinydiff[plots]'"
+            "curves are drawn by matplotlib, which is not installed: pip install matplotlib"
         ) from None
 
 

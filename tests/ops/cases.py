@@ -264,6 +264,8 @@ PRODUCTS = [
         Case("einsum", lambda *a, s=s: ops.einsum(s, *a), tuple(normal(*shape) for shape in shapes))
         for s, *shapes in (
             ("ij,jk->ik", (3, 4), (4, 2)),
+            ("ij,jk->ik", (3, 4), (1, 2)),
+            ("ij,j->i", (2, 1), (3,)),
             ("nqd,nkd->nqk", (2, 3, 4), (2, 5, 4)),
             ("ij->ji", (3, 4)),
             ("ij->", (3, 4)),

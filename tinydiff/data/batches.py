@@ -1,7 +1,7 @@
 """Batches of a data set: shuffled without end for training, once in order for evaluation.
 
 A training stream is a pure function of (seed, step).  Epoch e shuffles with a generator seeded by
-(seed, e), step s flips with one seeded by (seed, s): a run that resumes at step s needs no other
+(seed, e), step s flips with one seeded by (seed, s, 1): a run that resumes at step s needs no other
 state to see exactly the batches that an uninterrupted one would have seen.
 """
 

@@ -2,7 +2,8 @@
 
 Searched in this order: the folder that the environment variable TINYDIFF_DATA names (the files
 directly in it or in a sub-folder named after the data set), the user's cache folder, the homes.
-Whatever the place, a file is used only if its checksum is the canonical one.
+Whatever the place, a file is used only if its checksum is the canonical one (of CIFAR-10's unpacked
+folder, whose files have no published checksums, sizes and labels are checked instead).
 """
 
 from __future__ import annotations

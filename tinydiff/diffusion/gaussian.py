@@ -101,7 +101,10 @@ class GaussianDiffusion:
         weighting: str = "simple",
         rng: np.random.Generator | None = None,
     ) -> Tensor:
-        """Algorithm 1: E[ w_t ‖target − model(x_t, t, cond)‖² ] with t ~ U{0 … T−1}, a scalar.
+        """Algorithm 1: E[ w_t (target − model(x_t, t, cond))² ] with t ~ U{0 … T−1}, a scalar.
+
+        The mean is over pictures and pixels.  Each t is uniform by itself; those of one batch are
+        spread evenly over 0 … T−1, which makes the gradient less noisy.
 
         model      model(x, t, cond) -> Tensor of x's shape; t is an int array (N,)
         cond       labels (N,) for a conditional model; each becomes the null label, "none",

@@ -37,6 +37,11 @@ class Pipeline:
     """
 
     def __init__(self, settings: Mapping):
+        needed = ("image", "classes", "unet", "schedule", "prediction")
+        missing = [name for name in needed if name not in settings]
+        if missing or settings["schedule"][0] not in _SCHEDULES:
+            what = f"lack {', '.join(missing)}" if missing else f"have {settings['schedule']}"
+            raise ValueError(f"Pipeline: the settings {what}; expected {', '.join(needed)}")
         self.settings = settings
         self.image, self.classes = tuple(settings["image"]), tuple(settings["classes"])
         kind, steps = settings["schedule"]

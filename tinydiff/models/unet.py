@@ -50,7 +50,10 @@ class UNet(nn.Module):
     ):
         super().__init__()
         levels = len(channel_mults)
-        at_least_one("UNet", norm_groups=norm_groups, patch=patch)
+        at_least_one("UNet", norm_groups=norm_groups, patch=patch, num_heads=num_heads)
+        at_least_one("UNet", num_res_blocks=num_res_blocks)
+        if num_classes is not None:
+            at_least_one("UNet", num_classes=num_classes)
         if levels < 1 or base_channels < 4 or base_channels % 2:
             raise ValueError(
                 f"UNet: base_channels is {base_channels}, channel_mults {tuple(channel_mults)}, "

@@ -76,10 +76,13 @@ class InstanceNorm2d(Module):
 
     def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = False):
         at_least_one("InstanceNorm2d", num_features=num_features)
-        self.weight, self.bias = init.ones((num_features,)), init.zeros((num_features,))
-        if not affine:
-            self.weight, self.bias = Tensor(self.weight.data), Tensor(self.bias.data)
-        self.eps = eps
+        self.weight = init.ones((num_features,)) if affine else None
+        self.bias = init.zeros((num_features,)) if affine else None
+        self.num_features, self.eps = num_features, eps
 
     def forward(self, x):
-        return ops.instance_norm(x, self.weight, self.bias, eps=self.eps)
+        weight, bias = self.weight, self.bias
+        if weight is None:
+            weight = Tensor(xp.ones(self.num_features, x.dtype))
+            bias = Tensor(xp.zeros(self.num_features, x.dtype))
+        return ops.instance_norm(x, weight, bias, eps=self.eps)

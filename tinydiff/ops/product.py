@@ -76,7 +76,7 @@ def _einsum(*arrays, inputs, output):
             share = xp.einsum(",".join([output, *others]) + "->" + kept, g, *rest, optimize=True)
             grow = tuple(slice(None) if c in known else None for c in inputs[i])
             shape = [
-                share.shape[kept.index(c)] if c in known else n
+                max(share.shape[kept.index(c)], n) if c in known else n
                 for c, n in zip(inputs[i], arrays[i].shape, strict=True)
             ]
             return xp.broadcast_to(share[grow], shape)
