@@ -9,6 +9,7 @@ and the checkpoint.  The same command again goes on where it stopped.
 """
 
 import argparse
+import itertools
 import zlib
 from pathlib import Path
 
@@ -133,11 +134,12 @@ def draw_samples(pipeline: Pipeline, path: Path, args, rows: int | None = None) 
 
 def draw_denoising(pipeline: Pipeline, path: Path, args) -> None:
     count, labels = labels_by_row(pipeline, 4, None)
+    steps = pipeline.denoising(count, labels, **sampling(args, labels))
     frames = [
         images.grid(images.to_uint8(to_numpy(x)), columns=8)
-        for x in pipeline.denoising(count, labels, **sampling(args, labels))
+        for x in itertools.islice(steps, 1, None, 2)  # every other one, the last included
     ]
-    images.save_gif(path, frames, scale=2)
+    images.save_gif(path, frames, fps=10, scale=2)
 
 
 def sampling(args, labels) -> dict:
