@@ -1,11 +1,15 @@
 """Shared by all tests: where the data sets are, and random numbers that can be had again."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
 
 import tinydiff as td
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
