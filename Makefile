@@ -11,7 +11,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: .venv/ready  ## train on the built-in digits and draw new ones (a few minutes)
-	$(RUN) examples/ddpm.py --data digits --name $(DEMO_NAME) $(if $(DEMO_STEPS),--steps $(DEMO_STEPS))
+	$(RUN) examples/ddpm.py --data digits --name $(DEMO_NAME) --guidance 4 --every 5000 $(if $(DEMO_STEPS),--steps $(DEMO_STEPS))
 
 test: .venv/ready  ## the tests
 	$(RUN) -m pytest -q

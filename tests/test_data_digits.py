@@ -66,7 +66,7 @@ def test_need_more_than_a_template_yet_can_be_told_apart():
         squared = (points**2).sum(axis=1) - 2 * z @ points.T
         return (labels[squared.argmin(axis=1)] == test.labels).mean()
 
-    assert 0.6 < accuracy(means, np.arange(10)) < 0.9
+    assert 0.6 < accuracy(means, np.arange(10)) < 0.95
     assert accuracy(x, train.labels) > 0.92
 
 
