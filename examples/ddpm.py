@@ -42,7 +42,7 @@ COLOUR = {
     "flip": True,
 }
 DATA = {  # name: (how to load it, recipe, images a step, steps)
-    "digits": (data.digits, GREY, 16, 1100),
+    "digits": (data.digits, GREY, 16, 1200),
     "mnist": (data.mnist, GREY, 32, 3000),
     "fashion-mnist": (data.fashion_mnist, GREY, 32, 3000),
     "cifar10": (data.cifar10, COLOUR, 32, 20_000),
