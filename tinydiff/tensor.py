@@ -25,12 +25,14 @@ import numpy as np
 from tinydiff import backend
 from tinydiff.backend import xp
 
-_births = itertools.count()
+births = itertools.count()
 _recording = True
 
 
 class no_grad:
     """``with no_grad():`` (or ``@no_grad()``): operations inside remember nothing."""
+
+    _record = False
 
     def __init__(self):
         self._before = []  # one object may be entered again while it is open
@@ -38,7 +40,7 @@ class no_grad:
     def __enter__(self) -> None:
         global _recording
         self._before.append(_recording)
-        _recording = False
+        _recording = self._record
 
     def __exit__(self, *exception) -> None:
         global _recording
@@ -57,6 +59,12 @@ class no_grad:
                 return function(*args, **settings)
 
         return silent
+
+
+class recording(no_grad):
+    """The opposite, for what is computed again within `backward`, wherever that is called."""
+
+    _record = True
 
 
 class Tensor:
@@ -80,13 +88,22 @@ class Tensor:
             )
         self.requires_grad = requires_grad
         self.grad = None
-        self._inputs = self._rules = ()  # rules are None once the graph has been freed
-        self._birth = next(_births)
+        # Rules are None once the graph has been freed, and one function in the place of all where
+        # the graph itself has to be made again (see tinydiff/recompute.py).
+        self._inputs = self._rules = ()
+        self._birth = next(births)
 
     shape = property(lambda self: self.data.shape)
     ndim = property(lambda self: self.data.ndim)
     size = property(lambda self: self.data.size)
     dtype = property(lambda self: self.data.dtype)
+
+    def __setstate__(self, state) -> None:
+        """A copy is born when it is made; the original may be from another process."""
+        for attributes in state:
+            for name, value in (attributes or {}).items():
+                setattr(self, name, value)
+        self._birth = next(births)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -154,6 +171,8 @@ def op(function: Callable) -> Callable:
     one function of the output's gradient per positional argument, or None where there is no
     derivative.  Only rules that somebody needs are ever called.  A rule may return a gradient of
     the broadcast shape: it is summed back.  A rule may not write into the gradient it is given.
+    Where the gradients share their work, ``rules`` is one function of the output's gradient and of
+    a bool per argument, whether it needs one, that returns them all (None where not needed).
 
     All arrays come in one floating dtype: constants, integers and NumPy scalars take that of the
     Tensors beside them.  Where there are only integers and the value is not one, it is float32.
@@ -182,8 +201,10 @@ def op(function: Callable) -> Callable:
         output.grad = None
         output.requires_grad = False
         output._inputs = output._rules = ()
-        output._birth = next(_births)
+        output._birth = next(births)
         if needed and _recording:
+            if callable(rules):
+                rules = _one_each(rules, inputs)
             edges = [
                 (t, rule)
                 for t, rule in zip(inputs, rules, strict=True)
@@ -198,8 +219,15 @@ def op(function: Callable) -> Callable:
     return apply
 
 
+def _one_each(rule: Callable, inputs: tuple) -> list[Callable]:
+    """One rule for all inputs, as a rule for each that works them all out the first time."""
+    needed = tuple(isinstance(t, Tensor) and t.requires_grad for t in inputs)
+    gradients = once(lambda g: rule(g, needed))
+    return [lambda g, i=i: gradients(g)[i] for i in range(len(inputs))]
+
+
 def once(function: Callable) -> Callable:
-    """Remember the last result: for rules of one op that share their work on the same gradient."""
+    """Remember the last result: for rules that share their work on the same gradient."""
     memory = [None, None]
 
     def remembered(g):
@@ -272,13 +300,11 @@ def _walk_back(
 ) -> Iterator[tuple[Tensor, object]]:
     """Yield (tensor, gradient) for the wanted tensors, newest first (None: for all leaves)."""
     gradients, owned = {output: _seed(output, seed)}, set()
-    order = _ancestors(output)
+    order = ancestors(output)
     if wanted is None:
         wanted = {node for node in order if node._rules == ()}
-    useful = set()  # what lies between output and the wanted
-    for node in order:
-        if node in wanted or not useful.isdisjoint(node._inputs):
-            useful.add(node)
+    useful = set(wanted)  # what lies between output and the wanted
+    _mark_useful(useful, order)
     while order:
         node = order.pop()
         if node not in useful or node not in gradients:
@@ -286,24 +312,48 @@ def _walk_back(
         gradient = gradients.pop(node)
         if node in wanted:
             yield node, gradient
-        for tensor, rule in zip(node._inputs, node._rules, strict=True):
-            if tensor not in useful:
-                continue
-            share = _sum_to(rule(gradient), tensor.data.shape)
-            if tensor not in gradients:
-                gradients[tensor] = share
-            elif tensor in owned:
-                gradients[tensor] = operator.iadd(gradients[tensor], share)
-            else:  # the array found there may be shared or read-only: never add in place to it
-                gradients[tensor] = gradients[tensor] + share
-                owned.add(tensor)
-        useful.discard(node)  # with its rules, the last that keeps its data in memory
+        if not callable(node._rules):
+            _apply_rules(node, gradient, useful, gradients, owned)
+        elif not useful.isdisjoint(node._inputs):
+            # The graph that led to node is made again.  It is the newest, so it is walked next.
+            older = len(order)
+            order += node._rules()
+            gradients[order[-1]] = gradient
+            _mark_useful(useful, order[older:])
+        # With its rules, the last that keep its data in memory.
+        useful.discard(node)
+        owned.discard(node)
         if not retain_graph and node._rules != ():
             node._inputs, node._rules = (), None
 
 
-def _ancestors(output: Tensor) -> list[Tensor]:
-    """All tensors the output was computed from that require grad, oldest first."""
+def _mark_useful(useful: set[Tensor], nodes: list[Tensor]) -> None:
+    """Add those of the nodes, which come oldest first, that something useful leads to."""
+    for node in nodes:
+        if not useful.isdisjoint(node._inputs):
+            useful.add(node)
+
+
+def _apply_rules(node: Tensor, gradient, useful: set, gradients: dict, owned: set) -> None:
+    """Add node's share to the gradients of its inputs; ``owned``: those that were added up here."""
+    for tensor, rule in zip(node._inputs, node._rules, strict=True):
+        if tensor not in useful:
+            continue
+        share = _sum_to(rule(gradient), tensor.data.shape)
+        if tensor not in gradients:
+            gradients[tensor] = share
+        elif tensor in owned:
+            gradients[tensor] = operator.iadd(gradients[tensor], share)
+        else:  # the array found there may be shared or read-only: never add in place to it
+            gradients[tensor] = gradients[tensor] + share
+            owned.add(tensor)
+
+
+def ancestors(output: Tensor, since: int = -1) -> list[Tensor]:
+    """All tensors the output was computed from that require grad, oldest first, itself included.
+
+    since: leave out, and do not look behind, those born at this moment or before
+    """
     found, stack = {output}, [output]
     while stack:
         node = stack.pop()
@@ -313,7 +363,7 @@ def _ancestors(output: Tensor) -> list[Tensor]:
                 "pass retain_graph=True the first time to walk it again"
             )
         for tensor in node._inputs:
-            if tensor not in found:
+            if tensor not in found and tensor._birth > since:
                 found.add(tensor)
                 stack.append(tensor)
     return sorted(found, key=operator.attrgetter("_birth"))
@@ -332,7 +382,7 @@ def _seed(output: Tensor, seed):
     seed = backend.asarray(seed.data if isinstance(seed, Tensor) else seed, output.dtype)
     if seed.shape != output.shape:
         raise ValueError(f"backward: grad has shape {seed.shape}, the output {output.shape}")
-    return seed
+    return seed[...]  # a new object: `once` would take the caller's, changed since, for the old one
 
 
 def _sum_to(gradient, shape: tuple[int, ...]):

@@ -44,12 +44,14 @@ def conv(rng, n, channels, filters, window: Window, bias=True) -> Case:
             k.conv2d(x, weight, bias, window),
             k.conv2d_input_grad(g, weight, window),
             k.conv2d_weight_grad(x, g, window),
+            *k.conv2d_grads(x, g, weight, window),
         )
 
     small = window.kernel != (3, 3) or window.stride != (1, 1) or min(channels, filters) < 16
     about = f"conv n={n} {channels}→{filters} {window}"
     area, taps = math.prod(window.out), math.prod(window.kernel)
-    usual = (taps * channels) ** 0.5, filters**0.5, (n * area) ** 0.5
+    gradients = filters**0.5, (n * area) ** 0.5
+    usual = (taps * channels) ** 0.5, *gradients, *gradients
     return Case(about, run, arrays, usual, PLAIN if small else WINOGRAD)
 
 

@@ -53,6 +53,15 @@ def conv2d_weight_grad(x, g, window):
     return kernel.conv2d_weight_grad(x, g, window)
 
 
+def conv2d_grads(x, g, weight, window, needed=(True, True)):
+    """The input gradient and the weight gradient, None where not needed; both may share work."""
+    if all(needed):
+        kernel = _convolution(x.shape[3], g.shape[3], window, x, g, weight)
+        return kernel.conv2d_grads(x, g, weight, window)
+    gx = conv2d_input_grad(g, weight, window) if needed[0] else None
+    return gx, conv2d_weight_grad(x, g, window) if needed[1] else None
+
+
 def _either(name: str):
     """The fast kernel of that name where all its arrays are float32, else the plain one."""
     quick, simple = getattr(fast, name), getattr(plain, name)

@@ -11,10 +11,12 @@ Source: K. Chellapilla et al., "High performance convolutional neural networks â
 phases: W. Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
+from tinydiff.kernels.frame import framed
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.workers import parallel, parallel_sum, scratch
 
@@ -72,9 +74,10 @@ def conv2d_input_grad(g, weight, window: Window):
     margins = tuple(_margins(window, axis) for axis in (0, 1))
     dilation = window.dilation
     (sh, sw), (top, left) = window.stride, (margins[0][0], margins[1][0])
+    size = [n + sum(m) for n, m in zip(window.out, margins, strict=True)]
 
     def work(low, high, _):
-        padded = _pad(g[low:high], margins)
+        padded = framed(g[low:high], top, left, *size)
         for (down, right), w in zip(phases, turned, strict=True):
             target = gx[low:high, down.pixel :: sh, right.pixel :: sw]
             if w.size == 0:
@@ -89,6 +92,30 @@ def conv2d_input_grad(g, weight, window: Window):
     elements = g[0].size * weight[:, :, 0, 0].size
     parallel(work, n, _ROWS // elements, n * elements)
     return gx
+
+
+def conv2d_grads(x, g, weight, window: Window):
+    """`plain.conv2d_grads`: with stride 1, both from the rows of what each pixel of g is seen by
+
+    Turned by 180Â°, the weight gradient is a product of x with the matrix of the input gradient.
+    """
+    filters, channels = g.shape[3], x.shape[3]
+    if window.stride != (1, 1) or filters > channels:
+        return conv2d_input_grad(g, weight, window), conv2d_weight_grad(x, g, window)
+    x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
+    turned = np.ascontiguousarray(weight[::-1, ::-1].swapaxes(2, 3)).reshape(-1, channels)
+    gx = np.empty(x.shape, np.float32)
+    back = window.backwards()
+
+    def work(low, high, out):
+        rows = _seen(g[low:high], back)
+        np.matmul(rows, turned, out=gx[low:high].reshape(len(rows), channels))
+        np.matmul(rows.T, x[low:high].reshape(len(rows), channels), out=out)
+
+    elements = math.prod(window.image) * len(turned)
+    total = parallel_sum(work, len(x), _ROWS // elements, len(x) * elements, turned.shape)
+    gw = total.reshape(*window.kernel, filters, channels)
+    return gx, gw[::-1, ::-1].swapaxes(2, 3)
 
 
 class _Phase(NamedTuple):
@@ -125,23 +152,9 @@ def _margins(window: Window, axis: int) -> tuple[int, int]:
 
 def _seen(x, window: Window):
     """The matrix of what each output pixel sees."""
-    padded = _pad(x, window.padding)
+    (top, _), (left, _) = window.padding
+    padded = framed(x, top, left, *window.padded)
     return _rows(padded, window.kernel, window.stride, window.dilation, window.out)
-
-
-def _pad(x, padding):
-    """x with zeros around the images, in scratch; x itself where there is nothing to add."""
-    (top, bottom), (left, right) = padding
-    if not (top or bottom or left or right):
-        return x
-    n, h, w, c = x.shape
-    padded = scratch("padded", n, h + top + bottom, w + left + right, c)
-    padded[:, :top] = 0
-    padded[:, top + h :] = 0
-    padded[:, top : top + h, :left] = 0
-    padded[:, top : top + h, left + w :] = 0
-    padded[:, top : top + h, left : left + w] = x
-    return padded
 
 
 def _rows(x, kernel, stride, dilation, out, start=(0, 0)):

@@ -46,6 +46,11 @@ def conv2d_weight_grad(x, g, window: Window):
     return gradient
 
 
+def conv2d_grads(x, g, weight, window: Window):
+    """∂/∂x and ∂/∂w of one convolution"""
+    return conv2d_input_grad(g, weight, window), conv2d_weight_grad(x, g, window)
+
+
 def pad(x, window: Window, value=0.0):
     """x with the window's padding around the image."""
     if not any(map(any, window.padding)):

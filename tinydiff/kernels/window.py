@@ -89,6 +89,17 @@ class Window:
         (top, _), (left, _) = self.padding
         return slice(None), slice(top, top + self.image[0]), slice(left, left + self.image[1])
 
+    def backwards(self) -> Window:
+        """The window of the input gradient, with stride 1: over g, the kernel turned by 180°.
+
+        Its padding is negative where this one's is wider than the kernel.
+        """
+        spans = [d * (k - 1) for d, k in zip(self.dilation, self.kernel, strict=True)]
+        padding = tuple(
+            (s - low, s - high) for s, (low, high) in zip(spans, self.padding, strict=True)
+        )
+        return dataclasses.replace(self, image=self.out, out=self.image, padding=padding)
+
     def taps(self) -> Iterator[tuple[int, int, tuple[slice, slice, slice]]]:
         """For each tap (a, b), the index of the padded input that gives all outputs their pixel."""
         rows, columns = (

@@ -11,14 +11,21 @@ In two dimensions the same matrices act on rows and columns, Y = Aᵀ[(G w Gᵀ)
 multiplications for 16 outputs where the definition has 144.  With many channels, ⊙ followed by the
 sum over channels is 36 matrix products (tiles × C) @ (C × filters).
 
-The map is linear in x and in w, so the gradients are its transposes: the input gradient is the
-same convolution with the kernel turned by 180°, and
+The map is linear in x and in w, so the gradients are its transposes.  The input gradient is the
+same convolution of g, with the kernel turned by 180°.  The weight gradient is a correlation of x
+with g, in which either may be the one that is cut into overlapping tiles; with g in that place,
 
-    ∂/∂w = Gᵀ [ Σ_tiles (Bᵀ x B) ⊙ (A g Aᵀ) ] G.
+    ∂/∂w, turned = Gᵀ [ Σ_tiles (Bᵀ g B) ⊙ (A x Aᵀ) ] G,
 
-Written row-major on 6×6 tiles flattened to 36, BᵀxB is one product with the 36×36 matrix Bᵀ⊗Bᵀ,
-and so on.  The price is rounding, and the points set it: with 0, ±3/4, ±3/2, ∞ relative errors are
-1e-6 to 3e-6 in float32, a quarter of those with the usual 0, ±1, ±2, ∞.
+and both gradients share Bᵀ g B, so they are computed together.
+
+Points come in pairs ±p, at which a polynomial e(x²) + x·o(x²) takes the values e ± p·o.  So along
+the rows Bᵀ is two products of half the size, one of the even inputs and one of the odd ones, and a
+sum and a difference; Aᵀ is the same from right to left.  A tile is flattened, rows first, so that
+the transform along the columns is part of the same product (a Kronecker product of matrices).
+
+The price is rounding, and the points set it: with 0, ±3/4, ±3/2, ∞ relative errors are 1e-6 to
+3e-6 in float32, a quarter of those with the usual 0, ±1, ±2, ∞.
 
 Source: A. Lavin & S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016; on the
 points, B. Barabasz et al., "Error analysis and improving the accuracy of Winograd convolution for
@@ -27,155 +34,188 @@ deep neural networks", ACM Trans. Math. Softw. 46, 2020.
 
 import numpy as np
 
+from tinydiff.kernels.frame import framed
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.workers import parallel, parallel_sum, scratch
 
-_POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)  # and ∞
+_POINTS = (0, -3 / 4, -3 / 2, 3 / 4, 3 / 2)  # and ∞, which comes fourth: 0, −a, −b, ∞, a, b
 
 
 def _matrices():
-    """Bᵀ (6, 6), G (6, 3) and Aᵀ (4, 6) of the points"""
+    """Bᵀ (6, 6), G (6, 3) and A (6, 4), a row for each point"""
     others = [[q for q in _POINTS if q != p] for p in _POINTS]
-    bt = [[*np.poly(roots)[::-1], 0] for roots in others] + [np.poly(_POINTS)[::-1]]
+    bt = [[*np.poly(roots)[::-1], 0] for roots in others]
     g = [
         np.array([1, p, p**2]) / np.prod(np.subtract(p, roots))
         for p, roots in zip(_POINTS, others, strict=True)
-    ] + [[0, 0, 1]]
-    at = [[*(p**i for p in _POINTS), i == 3] for i in range(4)]
-    return np.array(bt), np.array(g), np.array(at)
+    ]
+    a = [[1, p, p**2, p**3] for p in _POINTS]
+    at_infinity = np.poly(_POINTS)[::-1], [0, 0, 1], [0, 0, 0, 1]
+    return [np.array([*m[:3], row, *m[3:]]) for m, row in zip((bt, g, a), at_infinity, strict=True)]
 
 
-# Transforms of a flattened tile: (36, 36) for inputs, (36, 9) for filters, (16, 36) for outputs.
-_INPUT, _FILTER, _OUTPUT = (np.kron(m, m).astype(np.float32) for m in _matrices())
-_OUTPUT_T, _FILTER_T = np.ascontiguousarray(_OUTPUT.T), np.ascontiguousarray(_FILTER.T)
+def _in_halves(matrix):
+    """(2, 18, ·): what takes a flattened tile, even rows before odd ones, to [e_a e_b e_0 | …]
 
-_CACHE = 300_000  # elements of one transformed array that a worker keeps in its cache
+    ``matrix`` (6, inputs) evaluates at the points, along rows and along columns.  Along rows, its
+    even half has e_a, e_b and the value at 0, its odd half a·o_a, b·o_b and the value at ∞.
+    """
+    minus, plus = matrix[1:3], matrix[4:6]
+    even = np.vstack([(plus + minus) / 2, matrix[0]])[:, 0::2]
+    odd = np.vstack([(plus - minus) / 2, matrix[3]])[:, 1::2]
+    return np.stack([np.kron(half, matrix) for half in (even, odd)]).astype(np.float32)
+
+
+_BT, _G, _A = _matrices()
+_INPUT = _in_halves(_BT)  # (2, 18, 18): a 6×6 tile
+_BLOCK = _in_halves(_A)  # (2, 18, 8): a 4×4 block
+_OUTPUT = np.ascontiguousarray(_BLOCK.swapaxes(1, 2))  # and its transpose
+_FILTER = np.kron(_G, _G).astype(np.float32)  # (36, 9)
+_FILTER_T = np.ascontiguousarray(_FILTER.T)
+
+# Rows of an array (8·6, ·) before and after the sum and difference of the halves, six at a point:
+# e_a e_b e_0 o_a o_b o_∞ -  -   →   -  -  0 −a −b ∞ a b
+_EVEN, _ODD, _PLUS, _POINTS_ONLY = (
+    slice(6 * i, 6 * j) for i, j in ((0, 2), (3, 5), (6, 8), (2, 8))
+)
+
+_CACHE = 600_000  # elements of one transformed array that a worker keeps in its cache
 _ENOUGH = 128  # tiles that make the 36 products efficient
 
 
 def suits(channels: int, filters: int, window: Window) -> bool:
     """3×3, stride 1, enough channels to pay for the transforms, little waste at the border."""
-    tiles = 16 * _tiles(window.out[0]) * _tiles(window.out[1])
     return (
         window.kernel == (3, 3)
         and window.stride == (1, 1)
         and window.dilation == (1, 1)
         and window.groups == 1
         and min(channels, filters) >= 16
-        and tiles <= 1.8 * window.out[0] * window.out[1]
+        and all(16 * _tiles(h) * _tiles(w) <= 1.8 * h * w for h, w in (window.image, window.out))
     )
 
 
 def conv2d(x, weight, bias, window: Window):
     """`plain.conv2d`"""
-    return _convolve(x, weight, bias, window.out, (window.padding[0][0], window.padding[1][0]))
+    x = np.ascontiguousarray(x)
+    first = (window.padding[0][0], window.padding[1][0])
+    y = np.empty((len(x), *window.out, weight.shape[3]), np.float32)
+    filters = _transformed(weight)
+
+    def work(low, high, _):
+        seen = _at_points(_INPUT, _tiles_of(x[low:high], window.out, first), "seen")
+        _correlate(seen, filters, y[low:high], bias)
+
+    parallel(
+        work,
+        len(x),
+        _images_at_a_time(len(x), window.out, *weight.shape[2:]),
+        4 * (x.size + y.size),
+    )
+    return y
 
 
 def conv2d_input_grad(g, weight, window: Window):
-    """`plain.conv2d_input_grad`: the same convolution, with the kernel turned by 180°"""
+    """`plain.conv2d_input_grad`"""
     turned = weight[::-1, ::-1].swapaxes(2, 3)
-    first = (2 - window.padding[0][0], 2 - window.padding[1][0])
-    return _convolve(g, turned, None, window.image, first)
+    return conv2d(g, turned, None, window.backwards())
 
 
 def conv2d_weight_grad(x, g, window: Window):
     """`plain.conv2d_weight_grad`"""
+    return _gradients(x, g, None, window)[1]
+
+
+def conv2d_grads(x, g, weight, window: Window):
+    """`plain.conv2d_grads`"""
+    return _gradients(x, g, weight, window)
+
+
+def _gradients(x, g, weight, window: Window):
+    """Input gradient (None without a weight) and weight gradient"""
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
-    n, h, w, filters = g.shape
-    channels = x.shape[3]
-    down, right = _tiles(h), _tiles(w)
-    first = (window.padding[0][0], window.padding[1][0])
+    n, channels, filters = len(x), x.shape[3], g.shape[3]
+    back = window.backwards()
+    first = (back.padding[0][0], back.padding[1][0])
+    if weight is not None:
+        gx = np.empty(x.shape, np.float32)
+        turned = _transformed(weight[::-1, ::-1].swapaxes(2, 3))
 
     def work(low, high, out):
-        tiles = (high - low) * down * right
-        seen = _transformed_tiles(x[low:high], down, right, first)
-        blocks = _blocks(g[low:high], down, right)
-        spread = scratch("spread", 36, tiles * filters)
-        np.matmul(_OUTPUT_T, blocks, out=spread)
-        np.matmul(seen.transpose(0, 2, 1), spread.reshape(36, tiles, filters), out=out)
+        seen = _at_points(_INPUT, _tiles_of(g[low:high], window.image, first), "seen")
+        if weight is not None:
+            _correlate(seen, turned, gx[low:high], None)
+        blocks = _at_points(_BLOCK, _blocks_of(x[low:high]), "product")
+        np.matmul(seen.transpose(0, 2, 1), blocks, out=out)
 
-    chunk = _images_at_a_time(n, down * right, max(channels, filters))
-    total = parallel_sum(work, n, chunk, 4 * (x.size + g.size), (36, channels, filters))
-    return _product(_FILTER_T, total.reshape(36, -1)).reshape(3, 3, channels, filters)
+    chunk = _images_at_a_time(n, window.image, channels, filters)
+    total = parallel_sum(work, n, chunk, 4 * (x.size + g.size), (36, filters, channels))
+    gw = _product(_FILTER_T, total.reshape(36, -1)).reshape(3, 3, filters, channels)
+    return (None if weight is None else gx), gw[::-1, ::-1].swapaxes(2, 3)
 
 
-def _convolve(x, weight, bias, out, first):
-    """Correlate x, with zeros around it, so that output (0, 0) sees x from −first on."""
-    x = np.ascontiguousarray(x)
-    n, channels, filters = len(x), x.shape[3], weight.shape[3]
-    h, w = out
+def _at_points(matrix, parts, name: str):
+    """Flattened tiles (2, ·, tiles, C), even rows before odd ones, at the points: (36, tiles, C)"""
+    values = scratch(name, 48, *parts.shape[2:])
+    np.matmul(matrix, parts.reshape(*parts.shape[:2], -1), out=values[:36].reshape(2, 18, -1))
+    np.add(values[_EVEN], values[_ODD], out=values[_PLUS])
+    np.subtract(values[_EVEN], values[_ODD], out=values[_ODD])
+    return values[_POINTS_ONLY]
+
+
+def _correlate(seen, filters, y, bias):
+    """y (n, H, W, O) from its tiles at the points (36, tiles, C) and filters (36, C, O)"""
+    n, h, w, c = y.shape
     down, right = _tiles(h), _tiles(w)
-    whole = (down * 4, right * 4) == (h, w)
-    transformed = _product(_FILTER, np.ascontiguousarray(weight).reshape(9, -1))
-    transformed = transformed.reshape(36, channels, filters)
-    y = np.empty((n, h, w, filters), np.float32)
+    values = scratch("product", 48, n * down * right, c)
+    np.matmul(seen, filters, out=values[_POINTS_ONLY])
+    np.add(values[_PLUS], values[_ODD], out=values[_EVEN])
+    np.subtract(values[_PLUS], values[_ODD], out=values[_ODD])
+    blocks = scratch("blocks", 2, 2, 4, n, down, right, c)
+    np.matmul(_OUTPUT, values[:36].reshape(2, 18, -1), out=blocks.reshape(2, 8, -1))
     offset = np.float32(0) if bias is None else bias
-
-    def work(low, high, _):
-        images = high - low
-        tiles = images * down * right
-        seen = _transformed_tiles(x[low:high], down, right, first)
-        product = scratch("product", 36, tiles, filters)
-        np.matmul(seen, transformed, out=product)
-        blocks = scratch("blocks", 16, tiles * filters)
-        np.matmul(_OUTPUT, product.reshape(36, -1), out=blocks)
-        # From (4, 4, image, tile row, tile column) to pixels; tiles may stick out of the image.
-        blocks = blocks.reshape(4, 4, images, down, right, filters).transpose(2, 3, 0, 4, 1, 5)
-        if whole:
-            np.add(blocks, offset, out=y[low:high].reshape(blocks.shape))
-        else:
-            pixels = scratch("spread", images, down * 4, right * 4, filters)
-            np.copyto(pixels.reshape(blocks.shape), blocks)
-            np.add(pixels[:, :h, :w], offset, out=y[low:high])
-
-    chunk = _images_at_a_time(n, down * right, max(channels, filters))
-    parallel(work, n, chunk, 4 * (x.size + y.size))
-    return y
+    if (down * 4, right * 4) == (h, w):
+        np.add(blocks, offset, out=_as_blocks(y))
+    else:  # the tiles stick out of the image
+        pixels = scratch("frame", n, down * 4, right * 4, c)
+        np.copyto(_as_blocks(pixels), blocks)
+        np.add(pixels[:, :h, :w], offset, out=y)
 
 
-def _transformed_tiles(x, down: int, right: int, first):
-    """Bᵀ x B of the overlapping 6×6 tiles whose outputs cover the image: (36, tiles, C)"""
+def _as_blocks(x):
+    """(n, 4·down, 4·right, C) as (2, 2, 4, n, down, right, C): row 2h + p of a block at [p, h]"""
     n, h, w, c = x.shape
-    top, left = first
-    height, width = 4 * down + 2, 4 * right + 2
-    padded = scratch("padded", n, height, width, c)
-    rows, columns = min(h, height - top), min(w, width - left)
-    skip_top, skip_left = max(-top, 0), max(-left, 0)
-    top, left = max(top, 0), max(left, 0)
-    rows, columns = rows - skip_top, columns - skip_left
-    padded[:, :top] = 0
-    padded[:, top + rows :] = 0
-    padded[:, top : top + rows, :left] = 0
-    padded[:, top : top + rows, left + columns :] = 0
-    padded[:, top : top + rows, left : left + columns] = x[
-        :, skip_top : skip_top + rows, skip_left : skip_left + columns
-    ]
+    return x.reshape(n, h // 4, 2, 2, w // 4, 4, c).transpose(3, 2, 5, 0, 1, 4, 6)
+
+
+def _blocks_of(x):
+    """The 4×4 blocks of x, with zeros beyond the image: (2, 8, tiles, C)"""
+    n, h, w, c = x.shape
+    down, right = _tiles(h), _tiles(w)
+    blocks = scratch("blocks", 2, 2, 4, n, down, right, c)
+    np.copyto(blocks, _as_blocks(framed(x, 0, 0, down * 4, right * 4)))
+    return blocks.reshape(2, 8, -1, c)
+
+
+def _tiles_of(x, out, first):
+    """The 6×6 tiles of x that outputs ``out`` see from −first on: (2, 18, tiles, C)"""
+    n, c = len(x), x.shape[3]
+    down, right = _tiles(out[0]), _tiles(out[1])
+    padded = framed(x, *first, 4 * down + 2, 4 * right + 2)
     image, row, pixel, value = padded.strides
     # The constructor makes the same view as as_strided, in a thirtieth of the time.
-    shape, strides = (6, 6, n, down, right, c), (row, pixel, image, 4 * row, 4 * pixel, value)
+    shape = (2, 3, 6, n, down, right, c)
+    strides = (row, 2 * row, pixel, image, 4 * row, 4 * pixel, value)
     overlapping = np.ndarray(shape, np.float32, padded, 0, strides)
-    tiles = scratch("tiles", 36, n * down * right * c)
-    np.copyto(tiles.reshape(overlapping.shape), overlapping)
-    transformed = scratch("seen", 36, n * down * right * c)
-    np.matmul(_INPUT, tiles, out=transformed)
-    return transformed.reshape(36, n * down * right, c)
+    tiles = scratch("tiles", *shape)
+    np.copyto(tiles, overlapping)
+    return tiles.reshape(2, 18, -1, c)
 
 
-def _blocks(g, down: int, right: int):
-    """g cut into 4×4 blocks, zeros beyond the image: (16, tiles · filters)"""
-    n, h, w, c = g.shape
-    if (down * 4, right * 4) != (h, w):
-        full = scratch("padded", n, down * 4, right * 4, c)
-        full[:, h:] = 0
-        full[:, :h, w:] = 0
-        full[:, :h, :w] = g
-        g = full
-    blocks = scratch("blocks", 16, n * down * right * c)
-    np.copyto(
-        blocks.reshape(4, 4, n, down, right, c),
-        g.reshape(n, down, 4, right, 4, c).transpose(2, 4, 0, 1, 3, 5),
-    )
-    return blocks
+def _transformed(weight):
+    """Filters (3, 3, C, O) at the points: (36, C, O)"""
+    flat = np.ascontiguousarray(weight).reshape(9, -1)
+    return _product(_FILTER, flat).reshape(36, *weight.shape[2:])
 
 
 def _product(a, b):
@@ -193,6 +233,7 @@ def _tiles(n: int) -> int:
     return -(-n // 4)
 
 
-def _images_at_a_time(n: int, tiles: int, channels: int) -> int:
-    fitting = _CACHE // (36 * tiles * channels)
+def _images_at_a_time(n: int, out, channels: int, filters: int) -> int:
+    tiles = _tiles(out[0]) * _tiles(out[1])
+    fitting = _CACHE // (36 * tiles * max(channels, filters))
     return max(1, fitting, min(-(-_ENOUGH // tiles), n // 2))

@@ -27,11 +27,12 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1):
         dilation=dilation,
         groups=groups,
     )
-    return kernels.conv2d(x, weight, bias, window), (
-        lambda g: kernels.conv2d_input_grad(g, weight, window),
-        lambda g: kernels.conv2d_weight_grad(x, g, window),
-        lambda g: kernels.sum_rows(g),
-    )
+
+    def gradients(g, needed):
+        gx, gw = kernels.conv2d_grads(x, g, weight, window, needed[:2])
+        return gx, gw, kernels.sum_rows(g) if needed[2] else None
+
+    return kernels.conv2d(x, weight, bias, window), gradients
 
 
 @op
