@@ -1,0 +1,165 @@
+"""The networks that are measured, with a batch for each and the training that goes with it.
+
+PyTorch's side of them is in `twins.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import runpy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from harness import ROOT
+
+import tinydiff as td
+from tinydiff import nn, ops, optim
+from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule
+from tinydiff.models import Classifier, UNet
+from tinydiff.training import Trainer
+
+DDPM = runpy.run_path(str(ROOT / "examples" / "ddpm.py"))
+CLASSIFY = runpy.run_path(str(ROOT / "examples" / "classify.py"))
+DIFFUSION = GaussianDiffusion(NoiseSchedule.cosine(1000), "v")
+
+
+class TransformerBlock(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)): (N, T, width) → (N, T, width)"""
+
+    def __init__(self, width: int, heads: int):
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = nn.MultiHeadAttention(width, heads)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        x = x + self.attention(self.norm1(x))
+        return x + self.down(ops.gelu(self.up(self.norm2(x))))
+
+
+def mean_squares(model, target, *inputs):
+    return ops.mse_loss(model(*inputs), td.Tensor(target))
+
+
+def smooth_cross_entropy(model, target, *inputs):
+    return ops.cross_entropy(model(*inputs), target, label_smoothing=0.05)
+
+
+def diffusion_loss(model, target, x0, t, labels):
+    """Algorithm 1, which draws its own t, noise and labels to leave out."""
+    return DIFFUSION.training_loss(model, x0, cond=labels)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network in training.
+
+    network, settings   the class and its arguments
+    shape               of a batch
+    loss                loss(model, target, *inputs); the one of this name in `twins` is its twin
+    optimiser, rate, clip, decay   Adam or AdamW, learning rate, gradient norm, EMA
+    """
+
+    title: str
+    network: type[nn.Module]
+    settings: dict
+    shape: tuple[int, ...]
+    loss: Callable = mean_squares
+    optimiser: str = "Adam"
+    rate: float = 1e-4
+    clip: float | None = None
+    decay: float | None = None
+
+    def model(self) -> nn.Module:
+        """With no weight at zero or one, so that every gradient says something."""
+        td.seed(0)
+        model, rng = self.network(**self.settings), np.random.default_rng(0)
+        for p in model.parameters():
+            p.data += np.float32(0.02) * rng.standard_normal(p.shape, dtype=np.float32)
+        return model
+
+    def batch(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The target, and the network's inputs."""
+        rng = np.random.default_rng(1)
+        x, target = rng.standard_normal((2, *self.shape), dtype=np.float32)
+        if self.network is Classifier:
+            return rng.integers(self.settings["num_classes"], size=len(x)), [x]
+        if self.network is not UNet:
+            return target, [x]
+        inputs = [x, np.arange(len(x)) * 1000 // len(x)]
+        if "num_classes" in self.settings:
+            inputs.append(rng.integers(self.settings["num_classes"], size=len(x)))
+        return target, inputs
+
+    def step(self) -> Callable[[], object]:
+        """A function that takes one step of a Trainer."""
+        model, (target, inputs) = self.model(), self.batch()
+        trainer = Trainer(
+            model,
+            functools.partial(self.loss, model),
+            _Same((target, *inputs)),
+            getattr(optim, self.optimiser)(model.parameters(), lr=self.rate),
+            ema=None if self.decay is None else optim.EMA(model, self.decay),
+            clip=self.clip,
+        )
+        return functools.partial(next, trainer.run(until=10**9))
+
+
+@dataclass(frozen=True)
+class _Same:
+    """The same batch at every step."""
+
+    batch: tuple = field(repr=False)
+
+    def __getitem__(self, step: int) -> tuple:
+        return self.batch
+
+
+def unet(title: str, shape: tuple[int, ...], **settings) -> Case:
+    """A U-Net on images of that shape, at mean squared error."""
+    return Case(title, UNet, {"in_channels": shape[-1], **settings}, shape)
+
+
+def recipe(data: str, image: tuple[int, int, int]) -> Case:
+    """A network of examples/ddpm.py, trained as there."""
+    _, settings, batch, steps = DDPM["DATA"][data]
+    return Case(
+        f"{data} recipe, batch {batch}",
+        UNet,
+        {"in_channels": image[2], "num_classes": 10, **settings["unet"]},
+        (batch, *image),
+        diffusion_loss,
+        optimiser="AdamW",
+        rate=settings["lr"] / 10,
+        clip=1.0,
+        decay=1 - 5 / steps,
+    )
+
+
+def wide(mults: tuple[int, ...], batch: int) -> Case:
+    """The U-Nets of 64 channels on 32 × 32 × 3."""
+    settings = {"channel_mults": mults, "attention_levels": (1,), "num_heads": 4}
+    return unet(f"U-Net 64·{mults}, batch {batch}", (batch, 32, 32, 3), **settings)
+
+
+CASES = {
+    "unet-122": wide((1, 2, 2), 32),
+    "unet-124": wide((1, 2, 4), 16),
+    "mnist": recipe("mnist", (28, 28, 1)),
+    "classifier": Case(
+        f"classifier, batch {CLASSIFY['BATCH']}",
+        Classifier,
+        {"in_channels": 1, "num_classes": 10},
+        (CLASSIFY["BATCH"], 28, 28, 1),
+        smooth_cross_entropy,
+        optimiser="AdamW",
+        rate=CLASSIFY["PEAK"] / 10,
+        decay=0.998,
+    ),
+    "transformer": Case(
+        "transformer block, 16 × 256 tokens, width 256",
+        TransformerBlock,
+        {"width": 256, "heads": 4},
+        (16, 256, 256),
+    ),
+}
