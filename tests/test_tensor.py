@@ -3,6 +3,8 @@
 import copy
 import gc
 import pickle
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -268,6 +270,15 @@ def test_once_sees_each_new_gradient():
         np.testing.assert_allclose(2 * backend.to_numpy(a), backend.to_numpy(b), rtol=1e-6)
 
 
+def test_once_sees_a_gradient_changed_in_place():
+    x, w, b = leaf(2, 3, 4), leaf(4), leaf(4)
+    y = ops.group_norm(x, w, b, groups=2)
+    given = xp.ones(y.shape, np.float32)
+    first = td.grad(y, x, grad=given, retain_graph=True)
+    given *= 2
+    assert_equal(td.grad(y, x, grad=given), 2 * backend.to_numpy(first))
+
+
 def test_grad_of_intermediates_with_respect_to_intermediates():
     x = leaf(3)
     h = x * x
@@ -479,6 +490,22 @@ def test_values_are_freed_while_walking_back():
     assert counts[-1] <= 3
 
 
+def test_values_used_twice_are_freed_while_walking_back():
+    tensors, counts = [], []
+
+    @op
+    def counting_values(x):
+        return x * 1.0, (lambda g: counts.append(sum(t() is not None for t in tensors)) or g,)
+
+    y = leaf(3)
+    for _ in range(50):
+        y = y + counting_values(y)
+        tensors.append(weakref.ref(y))
+    y = y.sum()
+    y.backward()
+    assert counts[-1] <= 3
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_copies_of_a_leaf_are_leaves_of_their_own(copied):
     x = leaf(3)
@@ -489,6 +516,18 @@ def test_copies_of_a_leaf_are_leaves_of_their_own(copied):
     assert_equal(twin.grad, [3, 6, 9])
     twin.data += 1
     assert_equal(x.data, [1, 2, 3])
+
+
+def test_a_leaf_from_another_process_learns():
+    # There, many tensors had been made before it; here, it must still come before its uses.
+    code = (
+        "import pickle, sys, tinydiff as td\n"
+        "for _ in range(10**5): x = td.Tensor([1.0, 2.0], requires_grad=True)\n"
+        "sys.stdout.buffer.write(pickle.dumps(x))"
+    )
+    x = pickle.loads(subprocess.run([sys.executable, "-c", code], capture_output=True).stdout)
+    (x * x).sum().backward()
+    assert_equal(x.grad, [2, 4])
 
 
 def test_nothing_is_kept_of_a_graph_that_goes_out_of_scope():

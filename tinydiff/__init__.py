@@ -4,6 +4,7 @@ from tinydiff import data, diffusion, images, models, nn, ops, optim, training
 from tinydiff.backend import seed
 from tinydiff.gradcheck import gradcheck
 from tinydiff.ops import methods as _methods
+from tinydiff.recompute import checkpoint
 from tinydiff.tensor import Tensor, grad, no_grad
 from tinydiff.training import load, save
 

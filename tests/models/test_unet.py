@@ -3,6 +3,8 @@
 That it is Ho et al.'s network layer by layer is shown in tests/oracle/test_unet_diffusers.py.
 """
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -246,6 +248,43 @@ def test_dropout_acts_in_training_only():
     before = backend.rng.bit_generator.state
     np.testing.assert_array_equal(run(without, x, t), still)
     assert backend.rng.bit_generator.state == before  # no dropout, no numbers drawn
+
+
+@BOTH_RESAMPLES
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_recompute_changes_no_bit(resample, dtype):
+    """Loss, gradients and the random stream, of a network with everything in it."""
+    settings = {"dropout": 0.3, "num_classes": 3, "patch": 2, "attention_levels": (0, 1)}
+    model = tiny(dtype=dtype, resample=resample, num_res_blocks=2, **settings)
+    x, t, cond = pictures(2, (8, 16), dtype=dtype), asarray([3, 700]), asarray([0, 3])
+    results = []
+    for model.recompute in (False, True):
+        td.seed(5)
+        model.zero_grad()
+        image = Tensor(x, requires_grad=True)
+        loss = ops.square(model(image, t, cond)).sum()
+        loss.backward()
+        found = {name: to_numpy(p.grad).copy() for name, p in model.named_parameters()}
+        results.append({"x": to_numpy(image.grad), "loss": loss.numpy(), **found})
+        results[-1]["next draw"] = backend.rng.random()
+    plain, again = results
+    for name, value in plain.items():
+        np.testing.assert_array_equal(again[name], value, err_msg=name)
+
+
+@pytest.mark.skipif(backend.name != "numpy", reason="tracemalloc sees the host only")
+def test_recompute_halves_the_memory():
+    peaks = []
+    model = UNet(3, **{**TINY, "num_res_blocks": 3, "base_channels": 16, "dropout": 0.1})
+    x, t = pictures(4, (32, 32), 3, np.float32), asarray([1, 2, 3, 4])
+    for model.recompute in (False, True):
+        for _ in range(2):  # the first step makes gradients and scratch
+            tracemalloc.start()
+            ops.square(model(x, t)).sum().backward()
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        peaks.append(peak)
+    assert peaks[1] < 0.5 * peaks[0], peaks
 
 
 def test_a_host_array_and_a_tensor_are_both_pictures():

@@ -14,6 +14,7 @@ from tinydiff.backend import xp
 from tinydiff.models.blocks import ResidualBlock, SelfAttentionBlock, zero_init
 from tinydiff.models.embedding import sinusoidal_embedding
 from tinydiff.nn.checks import at_least_one
+from tinydiff.recompute import checkpoint
 from tinydiff.tensor import Tensor
 
 
@@ -30,6 +31,9 @@ class UNet(nn.Module):
     resample          "conv": stride-2 convolution down, nearest neighbour and convolution up;
                       "transpose": up by 4×4 transposed convolution of stride 2
     patch             a pixel-unshuffle stem: patch × patch pixels become the channels of one
+    recompute         in training, keep what goes into each residual and attention block, and
+                      compute what is inside again in backward: less memory, a third more
+                      arithmetic, the same gradients.  The attribute may be set at any time.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class UNet(nn.Module):
         num_heads: int = 1,
         norm_groups: int = 32,
         patch: int = 1,
+        recompute: bool = False,
     ):
         super().__init__()
         levels = len(channel_mults)
@@ -72,7 +77,7 @@ class UNet(nn.Module):
             )
         out_channels = in_channels if out_channels is None else out_channels
         self.in_channels, self.num_classes, self.patch = in_channels, num_classes, patch
-        self.base_channels, self.levels = base_channels, levels
+        self.base_channels, self.levels, self.recompute = base_channels, levels, recompute
         embedding = 4 * base_channels
         self.time1 = nn.Linear(base_channels, embedding)
         self.time2 = nn.Linear(embedding, embedding)
@@ -138,15 +143,15 @@ class UNet(nn.Module):
         skips = [h]
         for level in self.down:
             for block in level.blocks:
-                h = _run(block, h, embedding)
+                h = self._run(block, embedding, h)
                 skips.append(h)
             if level.resample is not None:
                 h = level.resample(h)
                 skips.append(h)
-        h = _run(self.middle, h, embedding)
+        h = self._run(self.middle, embedding, h)
         for level in self.up:
             for block in level.blocks:
-                h = _run(block, ops.concat([h, skips.pop()]), embedding)
+                h = self._run(block, embedding, h, skips.pop())
             if level.resample is not None:
                 h = level.resample(h)
         h = self.head(self.norm(h))
@@ -159,6 +164,13 @@ class UNet(nn.Module):
         if self.label is not None:
             embedding = embedding + self.label(cond)
         return ops.silu(embedding)
+
+    def _run(self, block: nn.ModuleList, embedding: Tensor, *parts: Tensor) -> Tensor:
+        """The layers of a block, one after the other, the first on the channels of all parts."""
+        for layer in block:
+            inputs = (layer, embedding, *parts)
+            parts = (checkpoint(_apply, *inputs) if self.recompute else _apply(*inputs),)
+        return parts[0]
 
     def _check(self, x: Tensor, t, cond) -> None:
         step = self.patch * 2 ** (self.levels - 1)
@@ -187,7 +199,6 @@ class _Level(nn.Module):
         self.blocks, self.resample = blocks, resample
 
 
-def _run(block: nn.ModuleList, h: Tensor, embedding: Tensor) -> Tensor:
-    for layer in block:
-        h = layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h)
-    return h
+def _apply(layer: nn.Module, embedding: Tensor, *parts: Tensor) -> Tensor:
+    h = ops.concat(parts) if len(parts) > 1 else parts[0]
+    return layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h)

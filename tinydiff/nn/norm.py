@@ -9,6 +9,7 @@ from tinydiff.backend import xp
 from tinydiff.nn import init
 from tinydiff.nn.checks import at_least_one, divides
 from tinydiff.nn.module import Module
+from tinydiff.recompute import recomputing
 from tinydiff.tensor import Tensor
 
 
@@ -64,6 +65,8 @@ class BatchNorm2d(Module):
             return ops.batch_norm(x, self.weight, self.bias, mean=mean, var=var, eps=self.eps)
         statistics = []
         y = ops.batch_norm(x, self.weight, self.bias, eps=self.eps, statistics=statistics)
+        if recomputing():  # for `checkpoint`: this batch has been counted
+            return y
         mean, var = statistics
         n = math.prod(x.shape[:-1])
         self.running_mean += self.momentum * (mean - self.running_mean)

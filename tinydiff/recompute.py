@@ -1,0 +1,91 @@
+"""Recomputation: compute a part of the network again in `backward`, rather than keep all of it.
+
+Backward needs what forward computed.  Of n layers in k blocks, ``checkpoint`` keeps what goes into
+each block, and what is inside one block at a time while backward walks it: n/k + k arrays in place
+of n, fewest for k = √n, for one more forward pass, a third of a step's arithmetic.
+
+    h = checkpoint(block, h)              # in place of h = block(h)
+
+(Nothing to do with the checkpoints of `tinydiff.training`, which are files of saved weights.)
+
+The second run sees the same random numbers, makes the same graph on the same tensors, and backward
+walks it in the place of the first: the gradients are the same to the last bit.
+
+Source: T. Chen et al., "Training deep nets with sublinear memory cost", 2016.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from tinydiff import backend
+from tinydiff.tensor import Tensor, ancestors, births, recording
+
+_again = False
+
+
+def recomputing() -> bool:
+    """Is this the second run of a checkpoint?  Then what should happen once has happened."""
+    return _again
+
+
+def checkpoint(fn: Callable[..., Tensor], *inputs) -> Tensor:
+    """fn(*inputs), one Tensor, of which backward will compute the inside a second time.
+
+    fn may use other tensors than its inputs, parameters for instance; all get their gradients.
+    It must do the same thing both times: what it reads must not change before backward, and what
+    it draws must come from tinydiff's own random stream.  Tensors made inside fn do not lead to
+    the result: `grad` finds zeros for them.
+
+    Raises TypeError if fn returns something else than a Tensor, and RuntimeError in backward if
+    its second run does not fit the first.
+    """
+    if not callable(fn):
+        raise TypeError(f"checkpoint: fn is a {type(fn).__name__}, expected a function")
+    stream = backend.rng.bit_generator.state
+    output, _, outside = _run(fn, inputs)
+    if not outside:  # no gradient passes through: there is nothing to compute again
+        return output
+    shape, dtype = output.shape, output.dtype
+
+    def run_again() -> list[Tensor]:
+        with recording(), _as_before(stream):
+            result, graph, needed = _run(fn, inputs)
+        if (result.shape, result.dtype, needed) != (shape, dtype, outside):
+            raise RuntimeError(
+                "checkpoint: fn did not do the same in backward as before: it returned "
+                f"{shape} {dtype} computed from {len(outside)} tensors that require grad, "
+                f"then {result.shape} {result.dtype} from {len(needed)}"
+            )
+        return graph
+
+    # The output forgets how it was computed, and with that the arrays its rules kept.
+    output._inputs, output._rules = outside, run_again
+    return output
+
+
+def _run(fn: Callable, inputs: tuple) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
+    """fn's result, the graph it left, oldest first, and the tensors from before it hangs on."""
+    start = next(births)
+    output = fn(*inputs)
+    if not isinstance(output, Tensor):
+        raise TypeError(f"checkpoint: fn returned a {type(output).__name__}, expected one Tensor")
+    if output._birth < start:  # one of the inputs, say
+        return output, [], ()
+    graph = ancestors(output, since=start)
+    used = (tensor for node in graph for tensor in node._inputs if tensor._birth < start)
+    return output, graph, tuple(dict.fromkeys(used))
+
+
+@contextlib.contextmanager
+def _as_before(stream: dict) -> Iterator[None]:
+    """The random stream put back to ``stream``; afterwards, to where it is now."""
+    global _again
+    generator = backend.rng.bit_generator
+    earlier, now = _again, generator.state
+    _again, generator.state = True, stream
+    try:
+        yield
+    finally:
+        _again, generator.state = earlier, now
