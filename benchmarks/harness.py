@@ -28,7 +28,7 @@ from numpy._core._multiarray_umath import __cpu_dispatch__
 from tinydiff.kernels.workers import THREADS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAUSE, WARM, TURN = 0.05, 0.005, 0.03  # seconds: before a turn, of calls not counted, of a turn
+PAUSE, WARM, TURN = 0.05, 0.005, 0.05  # seconds: before a turn, of calls not counted, of a turn
 OURS = "tinydiff"
 
 

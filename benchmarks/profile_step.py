@@ -1,0 +1,127 @@
+"""Where the time of a training step goes: kernels, ops around them, Python and everything else.
+
+    python benchmarks/profile_step.py --only mnist
+    python benchmarks/profile_step.py --only unet-122 --shapes     a line for each shape
+
+Time is self time: a kernel called by an op, or by another kernel, counts for itself alone.  "busy"
+is processor time over wall time, for the same stretch: 2 is two cores at work all the time.
+The functions are wrapped from here; the library knows nothing of it.
+"""
+
+import functools
+import inspect
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import harness
+import numpy as np
+from cases import CASES
+
+from tinydiff import kernels, ops
+from tinydiff.kernels import update
+
+REST = "Python and everything else"
+
+
+class Profile:
+    """name → calls, wall seconds, processor seconds, not counting what was called inside"""
+
+    def __init__(self, shapes: bool):
+        self.shapes = shapes
+        self.inside = []  # per open call: wall and processor seconds of the calls in it
+        self.spent = defaultdict(lambda: np.zeros(3))
+
+    def wrap(self, name: str, function: Callable, shapes: bool = False) -> Callable:
+        @functools.wraps(function)
+        def timed(*args, **settings):
+            label = f"{name} {_shapes(args)}" if shapes and self.shapes else name
+            self.inside.append(np.zeros(3))
+            start = time.perf_counter(), time.process_time()
+            try:
+                return function(*args, **settings)
+            finally:
+                stop = time.perf_counter(), time.process_time()
+                whole = np.array([0, stop[0] - start[0], stop[1] - start[1]])
+                self.spent[label] += whole - self.inside.pop() + [1, 0, 0]
+                if self.inside:
+                    self.inside[-1] += whole
+
+        return timed
+
+    def wrap_kernels(self) -> None:
+        for module in (kernels, update):
+            for name, function in list(vars(module).items()):
+                here = (getattr(function, "__module__", "") or "").startswith("tinydiff.kernels")
+                if inspect.isfunction(function) and here and name[0] != "_":
+                    setattr(module, name, self.wrap(f"kernel {name}", function, shapes=True))
+
+    def wrap_ops(self) -> None:
+        """The function inside each op, and the rules it returns."""
+        modules = [m for m in vars(ops).values() if inspect.ismodule(m)]
+        found = {f for m in modules for f in vars(m).values() if hasattr(f, "is_op")}
+        for apply in found:
+            cell = apply.__closure__[apply.__code__.co_freevars.index("function")]
+            cell.cell_contents = self.wrapped_op(cell.cell_contents)
+
+    def wrapped_op(self, function: Callable) -> Callable:
+        name = function.__name__.lstrip("_")
+        forward = self.wrap(f"op {name}", function)
+
+        def both(*args, **settings):
+            value, rules = forward(*args, **settings)
+            backward = functools.partial(self.wrap, f"op {name}, backward")
+            if callable(rules):
+                return value, backward(rules)
+            return value, tuple(rule and backward(rule) for rule in rules)
+
+        return functools.wraps(function)(both)
+
+    def rows(self, steps: int) -> list[dict]:
+        whole = sum(wall for _, wall, _ in self.spent.values())
+        return [
+            {
+                "self time of": name,
+                "calls": round(calls / steps),
+                "ms": wall / steps * 1e3,
+                "share": f"{wall / whole:.1%}",
+                "busy": cpu / wall,
+            }
+            for name, (calls, wall, cpu) in sorted(self.spent.items(), key=lambda e: -e[1][1])
+            if wall / whole >= 0.001
+        ]
+
+
+def _shapes(args) -> str:
+    """Shapes of the arrays, 32·16·16·128, and stride of a window where it is not 1."""
+    found = ["·".join(map(str, a.shape)) for a in args if isinstance(a, np.ndarray)]
+    strides = [getattr(a, "stride", (1, 1)) for a in args]
+    return ", ".join(found) + "".join(f" /{s[0]}" for s in strides if s != (1, 1))
+
+
+def main() -> None:
+    parser = harness.options(__doc__, rounds=5)
+    parser.add_argument("--shapes", action="store_true", help="kernels by the shapes of the arrays")
+    args = harness.parse(parser)
+    names = harness.chosen(CASES, args.only)
+    profile = Profile(args.shapes)
+    profile.wrap_kernels()
+    profile.wrap_ops()
+    tables = {}
+    for name in names:
+        step = profile.wrap(REST, CASES[name].step())
+        for _ in range(2):
+            step()
+        profile.spent.clear()
+        for _ in range(args.rounds):
+            step()
+        rows = profile.rows(args.rounds)
+        total = sum(wall for _, wall, _ in profile.spent.values()) / args.rounds
+        cpu = sum(cpu for _, _, cpu in profile.spent.values()) / args.rounds
+        title = f"{CASES[name].title}: {total * 1e3:.0f} ms a step, {cpu / total:.2f} cores busy"
+        tables[title] = rows
+    harness.report("profile_step", tables, args.out)
+
+
+if __name__ == "__main__":
+    main()
