@@ -295,6 +295,8 @@ PRODUCTS = [
         lambda q, k, v, m: ops.attention(q, k, v, mask=m),
         (normal(2, 3, 4), normal(2, 5, 4), normal(2, 5, 2), normal(2, 1, 5)),
     ),
+    _case("self_attention", (normal(2, 3, 12),), heads=1),
+    _case("self_attention", (normal(2, 5, 18),), heads=3),
 ]
 
 CONVOLUTIONS = [

@@ -131,6 +131,11 @@ VALUES = [
     ("embedding", lambda: ops.embedding(Y[0], [[2, 0]]), Y[0][[[2, 0]]]),
     ("attention", lambda: ops.attention(X, Y, Y), softmax(X @ Y.swapaxes(1, 2) / 2) @ Y),
     (
+        "self_attention",
+        lambda: ops.self_attention(X[..., [0, 1, 2, 3, 2, 1]], heads=1),
+        softmax(X[..., :2] @ X[..., 2:].swapaxes(1, 2) / 2**0.5) @ X[..., [2, 1]],
+    ),
+    (
         "conv2d",
         lambda: ops.conv2d(IMAGE, WEIGHT, SHIFT[[0, 1, 2, 3, 0]], stride=2, padding=(1, 0)),
         np.einsum("nijabc,abco->nijo", windows(IMAGE, (3, 2), 2, ((1, 1), (0, 0))), WEIGHT)

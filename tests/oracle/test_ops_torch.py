@@ -314,6 +314,21 @@ def test_attention(mask, dtype, rng):
         )
 
 
+@both_dtypes
+def test_self_attention(dtype, rng):
+    for n, t, heads, d in ((2, 5, 1, 8), (3, 49, 2, 4), (2, 260, 3, 16)):
+
+        def theirs(qkv, shape=(n, t, 3, heads, d)):
+            q, k, v = qkv.reshape(shape).permute(2, 0, 3, 1, 4)
+            return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+        for size in (1, 4):  # small scores, and some too large to take their exponential
+            arrays = [size * normal(rng, n, t, 3 * heads * d)]
+            compare(
+                lambda qkv, h=heads: ops.self_attention(qkv, heads=h), theirs, arrays, dtype, rng
+            )
+
+
 POOLS = [(2, None, 0), (3, 2, 1), ((2, 3), 1, 0), (2, 3, 0), (3, (1, 2), (0, 1)), (1, 1, 0)]
 
 

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from tinydiff import backend
-from tinydiff.kernels import fast, fast_norm, im2col, plain, winograd
+from tinydiff.kernels import fast, fast_attention, fast_norm, im2col, plain, winograd
 from tinydiff.kernels.memory import keep_freed_memory
 from tinydiff.kernels.plain import max_pool, max_pool_grad, pad, sigmoid, softmax
 from tinydiff.kernels.special import erfc
@@ -78,7 +78,6 @@ def _either(name: str):
 
 matmul, matmul_t, sum_rows = map(_either, ("matmul", "matmul_t", "sum_rows"))
 silu, silu_grad = map(_either, ("silu", "silu_grad"))
-attention, attention_grad = map(_either, ("attention", "attention_grad"))
 
 
 def group_norm(x, weight, bias, groups, eps, silu=False):
@@ -91,3 +90,14 @@ def group_norm(x, weight, bias, groups, eps, silu=False):
 def group_norm_grad(g, saved, weight):
     module, saved = saved
     return module.group_norm_grad(g, saved, weight)
+
+
+def attention(q, k, v, mask, scale):
+    module = fast_attention if _fast(q, k, v, mask) else plain
+    y, saved = module.attention(q, k, v, mask, scale)
+    return y, (module, saved)
+
+
+def attention_grad(g, q, k, v, mask, saved, scale, out):
+    module, saved = saved
+    return module.attention_grad(g, q, k, v, mask, saved, scale, out)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinydiff.kernels.workers import parallel, parallel_sum, scratch, single_threaded_blas
+from tinydiff.kernels.workers import parallel, parallel_sum, single_threaded_blas
 
 _CHUNK = 1 << 16  # elements of a chain that stay in a worker's cache
 _TINY = 1 << 15  # multiplications that BLAS never shares among threads, whatever it may do
@@ -90,48 +90,3 @@ def silu_grad(g, y, s):
 
     parallel(work, g.size, _CHUNK, g.size)
     return gx
-
-
-def attention(q, k, v, mask, scale):
-    """`plain.attention`, one image or head at a time so that its weights stay in the cache"""
-    lead, (t, d), s = q.shape[:-2], q.shape[-2:], k.shape[-2]
-    q, k, v = (a.reshape(-1, *a.shape[-2:]) for a in (q, k, v))
-    p = np.empty((len(q), t, s), np.float32)
-    y = np.empty((len(q), t, v.shape[-1]), np.float32)
-    if mask is not None:
-        mask = np.broadcast_to(mask, (*lead, t, s)).reshape(-1, t, s)
-
-    def work(low, high, _):
-        w = p[low:high]
-        np.matmul(np.multiply(q[low:high], np.float32(scale)), k[low:high].swapaxes(1, 2), out=w)
-        if mask is not None:
-            np.add(w, mask[low:high], out=w)
-        np.subtract(w, w.max(axis=-1, keepdims=True), out=w)
-        np.exp(w, out=w)
-        np.divide(w, w.sum(axis=-1, keepdims=True), out=w)
-        np.matmul(w, v[low:high], out=y[low:high])
-
-    parallel(work, len(q), _CHUNK // (t * s), p.size * d)
-    return y.reshape(*lead, *y.shape[1:]), p.reshape(*lead, t, s)
-
-
-def attention_grad(g, q, k, v, p, scale):
-    """`plain.attention_grad`"""
-    lead = q.shape[:-2]
-    g, q, k, v, p = (a.reshape(-1, *a.shape[-2:]) for a in (g, q, k, v, p))
-    gq, gk, gv, gs = (np.empty(a.shape, np.float32) for a in (q, k, v, p))
-    scale = np.float32(scale)
-
-    def work(low, high, _):
-        w, a, s = p[low:high], g[low:high], gs[low:high]
-        np.matmul(w.swapaxes(1, 2), a, out=gv[low:high])
-        np.matmul(a, v[low:high].swapaxes(1, 2), out=s)
-        t = scratch("product", *s.shape)
-        np.multiply(s, w, out=t)
-        np.subtract(s, t.sum(axis=-1, keepdims=True), out=s)
-        np.multiply(s, w, out=s)
-        np.matmul(s, k[low:high] * scale, out=gq[low:high])
-        np.matmul(s.swapaxes(1, 2), q[low:high] * scale, out=gk[low:high])
-
-    parallel(work, len(q), _CHUNK // (p.shape[1] * p.shape[2]), p.size * q.shape[2])
-    return tuple(a.reshape(*lead, *a.shape[1:]) for a in (gq, gk, gv, gs))

@@ -148,12 +148,15 @@ def attention(q, k, v, mask, scale):
     return p @ v, p
 
 
-def attention_grad(g, q, k, v, p, scale):
-    """∂/∂q, ∂/∂k, ∂/∂v (and ∂/∂scores, which is ∂/∂mask) of `attention`"""
+def attention_grad(g, q, k, v, mask, p, scale, out):
+    """∂/∂q, ∂/∂k, ∂/∂v of `attention` into the arrays ``out``; returns ∂/∂mask or None"""
+    gq, gk, gv = out
     gp = g @ xp.swapaxes(v, -1, -2)
     gs = p * (gp - (gp * p).sum(axis=-1, keepdims=True))
-    gv = xp.swapaxes(p, -1, -2) @ g
-    return (gs @ k) * scale, (xp.swapaxes(gs, -1, -2) @ q) * scale, gv, gs
+    gq[...] = (gs @ k) * scale
+    gk[...] = (xp.swapaxes(gs, -1, -2) @ q) * scale
+    gv[...] = xp.swapaxes(p, -1, -2) @ g
+    return None if mask is None else gs
 
 
 def max_pool(x, window: Window):

@@ -52,10 +52,9 @@ class SelfAttentionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, h, w, c = x.shape
-        qkv = self.qkv(self.norm(x)).reshape(n, h * w, 3, self.heads, c // self.heads)
-        q, k, v = (qkv[:, :, i].transpose(0, 2, 1, 3) for i in range(3))
-        out = ops.attention(q, k, v).transpose(0, 2, 1, 3).reshape(n, h, w, c)
-        return x + self.proj(out)
+        qkv = self.qkv(self.norm(x)).reshape(n, h * w, 3 * c)
+        out = ops.self_attention(qkv, heads=self.heads)
+        return x + self.proj(out.reshape(n, h, w, c))
 
 
 def zero_init(layer: nn.Module) -> nn.Module:

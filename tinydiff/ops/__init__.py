@@ -21,7 +21,7 @@ from tinydiff.ops.arithmetic import (
     sub,
     where,
 )
-from tinydiff.ops.attention import attention
+from tinydiff.ops.attention import attention, self_attention
 from tinydiff.ops.conv import conv2d, conv_transpose2d
 from tinydiff.ops.loss import (
     binary_cross_entropy_with_logits,

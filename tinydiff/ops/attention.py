@@ -7,7 +7,7 @@ import math
 
 from tinydiff import backend, kernels
 from tinydiff.backend import xp
-from tinydiff.tensor import Tensor, once, op
+from tinydiff.tensor import Tensor, op
 
 
 def attention(q, k, v, *, mask=None) -> Tensor:
@@ -48,6 +48,40 @@ def _checked(mask, scores: tuple[int, ...]):
 @op
 def _attention(q, k, v, mask):
     scale = 1 / math.sqrt(q.shape[-1])
-    y, p = kernels.attention(q, k, v, mask, scale)
-    gradients = once(lambda g: kernels.attention_grad(g, q, k, v, p, scale))
-    return y, tuple(lambda g, i=i: gradients(g)[i] for i in range(4))
+    y, saved = kernels.attention(q, k, v, mask, scale)
+
+    def gradients(g, needed):
+        out = [xp.empty_like(a) for a in (q, k, v)]
+        return *out, kernels.attention_grad(g, q, k, v, mask, saved, scale, out)
+
+    return y, gradients
+
+
+@op
+def self_attention(qkv, *, heads: int):
+    """Multi-head attention of tokens to each other: (N, T, 3·C) → (N, T, C)
+
+    qkv holds q, k and v side by side, and each of them its heads: C/heads numbers a head.
+    """
+    if qkv.ndim != 3 or heads < 1 or qkv.shape[2] % (3 * heads):
+        raise ValueError(
+            f"self_attention: qkv has shape {qkv.shape}, expected (N, T, 3·C) with C divisible by "
+            f"heads={heads}"
+        )
+    n, t, c = qkv.shape
+    scale = 1 / math.sqrt(c // (3 * heads))
+
+    def parts(a):
+        """q, k, v as views (N, heads, T, d)"""
+        return a.reshape(n, t, 3, heads, -1).transpose(2, 0, 3, 1, 4)
+
+    q, k, v = parts(qkv)
+    y, saved = kernels.attention(q, k, v, None, scale)
+
+    def gradient(g):
+        g = g.reshape(n, t, heads, -1).transpose(0, 2, 1, 3)
+        gqkv = xp.empty_like(qkv)
+        kernels.attention_grad(g, q, k, v, None, saved, scale, parts(gqkv))
+        return gqkv
+
+    return y.transpose(0, 2, 1, 3).reshape(n, t, -1), (gradient,)
