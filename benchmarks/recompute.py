@@ -2,7 +2,7 @@
 
     python benchmarks/recompute.py
 
-A step is zeroing the gradients, forward, loss, backward and Adam; both ways give the same weights
+A step is zeroing the gradients, forward, loss, backward and Adam; both ways come to the same losses
 to the last bit, which is checked first.  Times take turns in one process, peaks of memory are those
 of a fresh process each (see `memory.py`) and hold weights, gradients and optimiser as well.
 """
