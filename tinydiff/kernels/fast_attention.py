@@ -17,7 +17,7 @@ import numpy as np
 
 from tinydiff.kernels.workers import parallel, scratch
 
-_CHUNK = 1 << 16  # weights at a time
+_CHUNK = 1 << 17  # weights at a time
 _HARMLESS = 30  # scores that size need no m: neither their exponentials nor sums of them overflow
 
 

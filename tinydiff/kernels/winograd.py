@@ -79,8 +79,8 @@ _EVEN, _ODD, _PLUS, _POINTS_ONLY = (
     slice(6 * i, 6 * j) for i, j in ((0, 2), (3, 5), (6, 8), (2, 8))
 )
 
-_CACHE = 600_000  # elements of one transformed array that a worker keeps in its cache
-_ENOUGH = 128  # tiles that make the 36 products efficient
+_CACHE = 300_000  # elements of one transformed array that a worker keeps in its cache
+_ENOUGH = 64  # tiles that make the 36 products efficient
 
 
 def suits(channels: int, filters: int, window: Window) -> bool:
