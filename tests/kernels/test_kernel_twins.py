@@ -65,6 +65,12 @@ def conv3x3(rng):
     return conv(rng, *integers(rng, (1, 9), (16, 50), (16, 50)), window, rng.random() < 0.5)
 
 
+def deep_conv3x3(rng):
+    """More channels than tiles of 4×4 outputs."""
+    window = drawn_window(rng, (2, 8), (3, 3), stride=1, dilation=1, padding=2)
+    return conv(rng, *integers(rng, (1, 4), (30, 150), (30, 150)), window, rng.random() < 0.5)
+
+
 def grouped_conv(rng):
     groups, c, o, n = integers(rng, (2, 4), (1, 5), (1, 5), (1, 3))
     window = Window.over((9, 8), (3, 2), stride=2, padding="same", groups=groups)
@@ -114,6 +120,7 @@ def any_group_norm(rng):
     [
         (any_conv, 150),
         (conv3x3, 50),
+        (deep_conv3x3, 40),
         (grouped_conv, 20),
         (any_matmul, 30),
         (any_stack_of_matmuls, 40),

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from tinydiff import backend
-from tinydiff.kernels import fast, fast_attention, fast_norm, im2col, plain, winograd
+from tinydiff.kernels import fast, fast_attention, fast_norm, im2col, plain, winograd, winograd_deep
 from tinydiff.kernels.memory import keep_freed_memory
 from tinydiff.kernels.plain import max_pool, max_pool_grad, pad, sigmoid, softmax
 from tinydiff.kernels.special import erfc
@@ -29,34 +29,36 @@ def _fast(*arrays) -> bool:
     return _FAST and all(a is None or a.dtype == np.float32 for a in arrays)
 
 
-def _convolution(channels: int, filters: int, window: Window, *arrays):
+def _convolution(images: int, channels: int, filters: int, window: Window, *arrays):
     """The module whose convolution is fastest for this shape."""
     if not _fast(*arrays):
         return plain
+    if winograd_deep.suits(images, channels, filters, window):
+        return winograd_deep
     if winograd.suits(channels, filters, window):
         return winograd
     return im2col if im2col.suits(window) else plain
 
 
 def conv2d(x, weight, bias, window):
-    kernel = _convolution(x.shape[3], weight.shape[3], window, x, weight, bias)
+    kernel = _convolution(len(x), x.shape[3], weight.shape[3], window, x, weight, bias)
     return kernel.conv2d(x, weight, bias, window)
 
 
 def conv2d_input_grad(g, weight, window):
-    kernel = _convolution(weight.shape[2], g.shape[3], window, g, weight)
+    kernel = _convolution(len(g), weight.shape[2], g.shape[3], window, g, weight)
     return kernel.conv2d_input_grad(g, weight, window)
 
 
 def conv2d_weight_grad(x, g, window):
-    kernel = _convolution(x.shape[3], g.shape[3], window, x, g)
+    kernel = _convolution(len(x), x.shape[3], g.shape[3], window, x, g)
     return kernel.conv2d_weight_grad(x, g, window)
 
 
 def conv2d_grads(x, g, weight, window, needed=(True, True)):
     """The input gradient and the weight gradient, None where not needed; both may share work."""
     if all(needed):
-        kernel = _convolution(x.shape[3], g.shape[3], window, x, g, weight)
+        kernel = _convolution(len(x), x.shape[3], g.shape[3], window, x, g, weight)
         return kernel.conv2d_grads(x, g, weight, window)
     gx = conv2d_input_grad(g, weight, window) if needed[0] else None
     return gx, conv2d_weight_grad(x, g, window) if needed[1] else None

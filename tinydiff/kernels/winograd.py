@@ -71,7 +71,7 @@ _INPUT = _in_halves(_BT)  # (2, 18, 18): a 6×6 tile
 _BLOCK = _in_halves(_A)  # (2, 18, 8): a 4×4 block
 _OUTPUT = np.ascontiguousarray(_BLOCK.swapaxes(1, 2))  # and its transpose
 _FILTER = np.kron(_G, _G).astype(np.float32)  # (36, 9)
-_FILTER_T = np.ascontiguousarray(_FILTER.T)
+FILTER_T = np.ascontiguousarray(_FILTER.T)
 
 # Rows of an array (8·6, ·) before and after the sum and difference of the halves, six at a point:
 # e_a e_b e_0 o_a o_b o_∞ -  -   →   -  -  0 −a −b ∞ a b
@@ -91,34 +91,29 @@ def suits(channels: int, filters: int, window: Window) -> bool:
         and window.dilation == (1, 1)
         and window.groups == 1
         and min(channels, filters) >= 16
-        and all(16 * _tiles(h) * _tiles(w) <= 1.8 * h * w for h, w in (window.image, window.out))
+        and all(
+            16 * tiles_in(size) <= 1.8 * size[0] * size[1] for size in (window.image, window.out)
+        )
     )
 
 
 def conv2d(x, weight, bias, window: Window):
     """`plain.conv2d`"""
     x = np.ascontiguousarray(x)
-    first = (window.padding[0][0], window.padding[1][0])
     y = np.empty((len(x), *window.out, weight.shape[3]), np.float32)
-    filters = _transformed(weight)
+    filters = filters_at_points(weight, _product)
 
     def work(low, high, _):
-        seen = _at_points(_INPUT, _tiles_of(x[low:high], window.out, first), "seen")
-        _correlate(seen, filters, y[low:high], bias)
+        correlate(tiles_at_points(x[low:high], window), filters, y[low:high], bias)
 
-    parallel(
-        work,
-        len(x),
-        _images_at_a_time(len(x), window.out, *weight.shape[2:]),
-        4 * (x.size + y.size),
-    )
+    chunk = _images_at_a_time(len(x), window.out, *weight.shape[2:])
+    parallel(work, len(x), chunk, 4 * (x.size + y.size))
     return y
 
 
 def conv2d_input_grad(g, weight, window: Window):
     """`plain.conv2d_input_grad`"""
-    turned = weight[::-1, ::-1].swapaxes(2, 3)
-    return conv2d(g, turned, None, window.backwards())
+    return conv2d(g, turned(weight), None, window.backwards())
 
 
 def conv2d_weight_grad(x, g, window: Window):
@@ -134,24 +129,42 @@ def conv2d_grads(x, g, weight, window: Window):
 def _gradients(x, g, weight, window: Window):
     """Input gradient (None without a weight) and weight gradient"""
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
-    n, channels, filters = len(x), x.shape[3], g.shape[3]
+    channels, filters = x.shape[3], g.shape[3]
     back = window.backwards()
-    first = (back.padding[0][0], back.padding[1][0])
-    if weight is not None:
-        gx = np.empty(x.shape, np.float32)
-        turned = _transformed(weight[::-1, ::-1].swapaxes(2, 3))
+    gx = None if weight is None else np.empty(x.shape, np.float32)
+    opposite = None if weight is None else filters_at_points(turned(weight), _product)
 
     def work(low, high, out):
-        seen = _at_points(_INPUT, _tiles_of(g[low:high], window.image, first), "seen")
+        seen = tiles_at_points(g[low:high], back)
         if weight is not None:
-            _correlate(seen, turned, gx[low:high], None)
-        blocks = _at_points(_BLOCK, _blocks_of(x[low:high]), "product")
-        np.matmul(seen.transpose(0, 2, 1), blocks, out=out)
+            correlate(seen, opposite, gx[low:high], None)
+        np.matmul(seen.swapaxes(1, 2), blocks_at_points(x[low:high]), out=out)
 
-    chunk = _images_at_a_time(n, window.image, channels, filters)
-    total = parallel_sum(work, n, chunk, 4 * (x.size + g.size), (36, filters, channels))
-    gw = _product(_FILTER_T, total.reshape(36, -1)).reshape(3, 3, filters, channels)
-    return (None if weight is None else gx), gw[::-1, ::-1].swapaxes(2, 3)
+    chunk = _images_at_a_time(len(x), window.image, channels, filters)
+    total = parallel_sum(work, len(x), chunk, 4 * (x.size + g.size), (36, filters, channels))
+    gw = _product(FILTER_T, total.reshape(36, -1)).reshape(3, 3, filters, channels)
+    return gx, turned(gw)
+
+
+def turned(weight):
+    """The kernel turned by 180°, input and output channels swapped"""
+    return weight[::-1, ::-1].swapaxes(2, 3)
+
+
+def tiles_at_points(x, window: Window):
+    """Bᵀ x B of the tiles that the outputs see: (36, tiles, C), in scratch"""
+    return _at_points(_INPUT, _tiles_of(x, window), "tiles at points")
+
+
+def blocks_at_points(x):
+    """A x Aᵀ of the 4×4 blocks: (36, tiles, C), in scratch that `correlate` also uses"""
+    return _at_points(_BLOCK, _blocks_of(x), "product")
+
+
+def filters_at_points(weight, product=np.matmul):
+    """G w Gᵀ of filters (3, 3, C, O): (36, C, O)"""
+    flat = np.ascontiguousarray(weight).reshape(9, -1)
+    return product(_FILTER, flat).reshape(36, *weight.shape[2:])
 
 
 def _at_points(matrix, parts, name: str):
@@ -163,7 +176,7 @@ def _at_points(matrix, parts, name: str):
     return values[_POINTS_ONLY]
 
 
-def _correlate(seen, filters, y, bias):
+def correlate(seen, filters, y, bias):
     """y (n, H, W, O) from its tiles at the points (36, tiles, C) and filters (36, C, O)"""
     n, h, w, c = y.shape
     down, right = _tiles(h), _tiles(w)
@@ -197,11 +210,12 @@ def _blocks_of(x):
     return blocks.reshape(2, 8, -1, c)
 
 
-def _tiles_of(x, out, first):
-    """The 6×6 tiles of x that outputs ``out`` see from −first on: (2, 18, tiles, C)"""
+def _tiles_of(x, window: Window):
+    """The overlapping 6×6 tiles that the outputs see, 4×4 outputs each: (2, 18, tiles, C)"""
     n, c = len(x), x.shape[3]
-    down, right = _tiles(out[0]), _tiles(out[1])
-    padded = framed(x, *first, 4 * down + 2, 4 * right + 2)
+    (top, _), (left, _) = window.padding
+    down, right = map(_tiles, window.out)
+    padded = framed(x, top, left, 4 * down + 2, 4 * right + 2)
     image, row, pixel, value = padded.strides
     # The constructor makes the same view as as_strided, in a thirtieth of the time.
     shape = (2, 3, 6, n, down, right, c)
@@ -210,12 +224,6 @@ def _tiles_of(x, out, first):
     tiles = scratch("tiles", *shape)
     np.copyto(tiles, overlapping)
     return tiles.reshape(2, 18, -1, c)
-
-
-def _transformed(weight):
-    """Filters (3, 3, C, O) at the points: (36, C, O)"""
-    flat = np.ascontiguousarray(weight).reshape(9, -1)
-    return _product(_FILTER, flat).reshape(36, *weight.shape[2:])
 
 
 def _product(a, b):
@@ -233,7 +241,11 @@ def _tiles(n: int) -> int:
     return -(-n // 4)
 
 
+def tiles_in(size: tuple[int, int]) -> int:
+    return _tiles(size[0]) * _tiles(size[1])
+
+
 def _images_at_a_time(n: int, out, channels: int, filters: int) -> int:
-    tiles = _tiles(out[0]) * _tiles(out[1])
+    tiles = tiles_in(out)
     fitting = _CACHE // (36 * tiles * max(channels, filters))
     return max(1, fitting, min(-(-_ENOUGH // tiles), n // 2))

@@ -1,0 +1,90 @@
+"""Winograd's convolution where there are more channels than tiles: work shared out by channels.
+
+`winograd` gives each worker some of the images.  Deep in a network a batch is a few dozen tiles of
+hundreds of channels, and most of the work is on the filters: every worker would read all of them
+at the points, 4× their size, and write a weight gradient as large.  Here the tiles of the whole
+batch are brought to the points first; then each worker takes some of the channels, and what
+belongs to these is brought to the points, used and left behind while it is in the cache.
+"""
+
+import numpy as np
+
+from tinydiff.kernels import winograd
+from tinydiff.kernels.window import Window
+from tinydiff.kernels.workers import parallel
+
+_CACHE = 600_000  # elements of filters at the points at a time
+
+
+def suits(images: int, channels: int, filters: int, window: Window) -> bool:
+    """As for `winograd`, with fewer tiles than channels on either side."""
+    tiles = images * max(winograd.tiles_in(window.image), winograd.tiles_in(window.out))
+    return winograd.suits(channels, filters, window) and tiles <= min(channels, filters)
+
+
+def conv2d(x, weight, bias, window: Window):
+    """`plain.conv2d`"""
+    y = np.empty((len(x), *window.out, weight.shape[3]), np.float32)
+    seen = _tiles_at_points(x, window)
+
+    def work(low, high, _):
+        offset = None if bias is None else bias[low:high]
+        filters = winograd.filters_at_points(weight[..., low:high])
+        winograd.correlate(seen, filters, y[..., low:high], offset)
+
+    _by_channels(work, weight.shape[2], weight.shape[3])
+    return y
+
+
+def conv2d_input_grad(g, weight, window: Window):
+    """`plain.conv2d_input_grad`"""
+    return conv2d(g, winograd.turned(weight), None, window.backwards())
+
+
+def conv2d_weight_grad(x, g, window: Window):
+    """`plain.conv2d_weight_grad`"""
+    return _gradients(x, g, None, window)[1]
+
+
+def conv2d_grads(x, g, weight, window: Window):
+    """`plain.conv2d_grads`"""
+    return _gradients(x, g, weight, window)
+
+
+def _gradients(x, g, weight, window: Window):
+    """Input gradient (None without a weight) and weight gradient, as in `winograd`"""
+    x = np.ascontiguousarray(x)
+    channels, filters = x.shape[3], g.shape[3]
+    gx = None if weight is None else np.empty(x.shape, np.float32)
+    gw = np.empty((3, 3, filters, channels), np.float32)
+    seen = _tiles_at_points(g, window.backwards())
+    across = seen.swapaxes(1, 2)
+
+    def work(low, high, _):
+        if weight is not None:
+            turned = winograd.filters_at_points(winograd.turned(weight[:, :, low:high]))
+            winograd.correlate(seen, turned, gx[..., low:high], None)
+        products = np.matmul(across, winograd.blocks_at_points(x[..., low:high]))
+        part = np.matmul(winograd.FILTER_T, products.reshape(36, -1))
+        gw[..., low:high] = part.reshape(3, 3, filters, -1)
+
+    _by_channels(work, filters, channels)
+    return gx, winograd.turned(gw)
+
+
+def _tiles_at_points(x, window: Window):
+    """(36, tiles, C) of all images"""
+    x = np.ascontiguousarray(x)
+    count = winograd.tiles_in(window.out)
+    values = np.empty((36, len(x) * count, x.shape[3]), np.float32)
+
+    def work(low, high, _):
+        values[:, low * count : high * count] = winograd.tiles_at_points(x[low:high], window)
+
+    parallel(work, len(x), len(x), values.size)
+    return values
+
+
+def _by_channels(work, channels: int, filters: int) -> None:
+    """Share out the filters, as many at a time as fit the cache with all their channels."""
+    parallel(work, filters, _CACHE // (36 * channels), 36 * channels * filters)
