@@ -4,6 +4,9 @@ DEMO_NAME ?= demo
 DEMO_STEPS ?=
 RUN = .venv/bin/python
 ORACLE = .venv-oracle/bin/python
+# Settings that some have for OpenBLAS would slow NumPy, and not PyTorch.
+BENCH = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python
+BENCHMARKS = training_step sampling per_op growth recompute peers profile_step overhead
 
 .PHONY: help demo test test-all oracle lint bench clean
 
@@ -26,11 +29,13 @@ lint: .venv/ready  ## style
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-bench: .venv/ready  ## measurements
-	$(RUN) benchmarks/overhead.py
+bench: .venv-bench/ready  ## speed and memory beside PyTorch's and others', into docs/benchmarks.md
+	for name in $(BENCHMARKS); do $(BENCH) benchmarks/$$name.py --out docs/benchmarks || exit; done
+	$(BENCH) benchmarks/training_step.py --out docs/benchmarks --avx2 --no-memory --rounds 5
+	$(BENCH) benchmarks/report.py
 
 clean:  ## remove what the targets made, except runs/
-	rm -rf .venv .venv-oracle build *.egg-info
+	rm -rf .venv .venv-oracle .venv-bench build *.egg-info
 
 .venv/ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -42,4 +47,10 @@ clean:  ## remove what the targets made, except runs/
 	$(PYTHON) -m venv .venv-oracle
 	$(ORACLE) -m pip install -q torch==2.13.0
 	$(ORACLE) -m pip install -q -e '.[oracle]'
+	touch $@
+
+.venv-bench/ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install -q torch==2.13.0
+	.venv-bench/bin/python -m pip install -q -e '.[bench]'
 	touch $@

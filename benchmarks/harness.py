@@ -89,11 +89,11 @@ def machine() -> dict[str, str | int]:
         "Python": platform.python_version(),
         "NumPy": np.__version__,
         "OpenBLAS": ", ".join(f"{lib['version']} for {lib['architecture']}" for lib in blas),
-    } | ({} if torch is None else {"PyTorch": torch.__version__, "its": _capability(torch)})
+    } | ({} if torch is None else {"PyTorch": _pytorch(torch)})
 
 
-def _capability(torch) -> str:
-    return torch.backends.cpu.get_cpu_capability()
+def _pytorch(torch) -> str:
+    return f"{torch.__version__} for {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _cpu_model() -> str:

@@ -10,11 +10,12 @@ else the machine does can only add to it.  The project's limit is 15 µs, for th
 import statistics
 import time
 
+import harness
 import numpy as np
 
 from tinydiff import Tensor, ops
 
-LENGTH, ROUNDS, LIMIT = 100, 30, 15.0
+LENGTH, LIMIT = 100, 15.0
 X = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
 Y = np.linalg.qr(X)[0]  # orthogonal: a chain of products with it neither grows nor vanishes
 
@@ -47,10 +48,10 @@ def bare(arithmetic) -> None:
         arithmetic(X, Y, X)
 
 
-def microseconds(function, *args) -> float:
+def microseconds(rounds: int, function, *args) -> float:
     """Per link of the chain, in the best of the rounds."""
     times = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         start = time.perf_counter()
         function(*args)
         times.append(time.perf_counter() - start)
@@ -58,15 +59,21 @@ def microseconds(function, *args) -> float:
 
 
 def main() -> None:
-    print(f"{'µs an op':<12}{'tinydiff':>10}{'NumPy':>10}{'overhead':>10}")
-    overheads = []
-    for name, (op, arithmetic) in OPS.items():
-        whole, numpy = microseconds(chain, op), microseconds(bare, arithmetic)
-        overheads.append(whole - numpy)
-        print(f"{name:<12}{whole:>10.1f}{numpy:>10.1f}{whole - numpy:>10.1f}")
-    median = statistics.median(overheads)
+    args = harness.parse(harness.options(__doc__, rounds=30))
+    rows = []
+    for name in harness.chosen(OPS, args.only):
+        op, arithmetic = OPS[name]
+        whole, numpy = (
+            microseconds(args.rounds, chain, op),
+            microseconds(args.rounds, bare, arithmetic),
+        )
+        rows.append(
+            {"op": name, "tinydiff, µs": whole, "NumPy, µs": numpy, "overhead, µs": whole - numpy}
+        )
+    median = statistics.median(row["overhead, µs"] for row in rows)
     verdict = "within" if median <= LIMIT else "OVER"
-    print(f"{'median':<32}{median:>10.1f}   {verdict} the limit of {LIMIT:.0f} µs")
+    rows.append({"op": f"median, {verdict} the limit of {LIMIT:.0f} µs", "overhead, µs": median})
+    harness.report("overhead", {"Forward and backward of an op on 4 × 4 numbers": rows}, args.out)
 
 
 if __name__ == "__main__":

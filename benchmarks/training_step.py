@@ -33,7 +33,8 @@ def main() -> None:
         row = measure(CASES[name], args.rounds)
         rows.append(row if args.no_memory else row | memory_of(name))
         print(harness.table(rows[-1:]), flush=True)
-    harness.report("training_step", {"Training step": rows}, args.out)
+    name = "training_step_avx2" if args.avx2 else "training_step"
+    harness.report(name, {"Training step": rows}, args.out)
 
 
 def measure(case: Case, rounds: int) -> dict:
