@@ -28,7 +28,7 @@ def peak_megabytes(build: Callable[[], Callable]) -> float:
     step = build()
     for _ in range(STEPS):
         step()
-    return (_status("VmHWM") - _status("RssFile") - before) / 1024
+    return (_status("VmHWM") - _status("RssFile") - before) * 1024 / 1e6
 
 
 def _status(field: str) -> int:

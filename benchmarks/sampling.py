@@ -30,7 +30,7 @@ CASES = {
 
 
 def main() -> None:
-    args = harness.parse(harness.options(__doc__, rounds=7))
+    args = harness.parse(harness.options(__doc__, rounds=5))
     rows = [measure(CASES[name], args.rounds) for name in harness.chosen(CASES, args.only)]
     harness.report("sampling", {f"Sampling: a step of {ALL}, with guidance": rows}, args.out)
 

@@ -1,7 +1,7 @@
 """Whole training steps: tinydiff's Trainer against PyTorch eager.
 
     python benchmarks/training_step.py                        all rows, time and memory
-    python benchmarks/training_step.py --only unet-122 --rounds 5 --no-memory
+    python benchmarks/training_step.py --only unet-122 --rounds 3 --no-memory
 
 A step is: zero the gradients, forward, loss, backward, clip (where the recipe does), optimiser,
 EMA (where the recipe does), on a batch that lies ready.  First, loss and all gradients are compared
@@ -21,7 +21,7 @@ TOLERANCE = 1e-3
 
 
 def main() -> None:
-    parser = harness.options(__doc__, rounds=7)
+    parser = harness.options(__doc__, rounds=5)
     parser.add_argument("--no-memory", action="store_true", help="times only")
     parser.add_argument("--peak", nargs=2, metavar=("CASE", "CONTESTANT"), help="used internally")
     args = harness.parse(parser)
