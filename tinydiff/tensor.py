@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from tinydiff import backend
+from tinydiff import backend, kernels
 from tinydiff.backend import xp
 
 births = itertools.count()
@@ -75,7 +75,10 @@ class Tensor:
     grad           that gradient, an array of data's shape, or None; `backward` adds to it
     """
 
-    __slots__ = ("__weakref__", "_birth", "_inputs", "_rules", "data", "grad", "requires_grad")
+    __slots__ = (
+        *("data", "requires_grad", "grad"),
+        *("_inputs", "_rules", "_birth", "_home", "__weakref__"),
+    )
     __array_ufunc__ = None  # NumPy arrays on the left of an operator leave the work to Tensor
 
     def __init__(self, data, requires_grad: bool = False):
@@ -87,7 +90,7 @@ class Tensor:
                 f"Tensor: requires_grad needs floating-point data, got {self.data.dtype}"
             )
         self.requires_grad = requires_grad
-        self.grad = None
+        self.grad = self._home = None  # home: where an optimiser wants the gradient to be
         # Rules are None once the graph has been freed, and one function in the place of all where
         # the graph itself has to be made again (see tinydiff/recompute.py).
         self._inputs = self._rules = ()
@@ -103,7 +106,7 @@ class Tensor:
         for attributes in state:
             for name, value in (attributes or {}).items():
                 setattr(self, name, value)
-        self._birth = next(births)
+        self._birth, self._home = next(births), None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -140,12 +143,15 @@ class Tensor:
         retain_graph  keep the graph, so that it can be walked again
         """
         for tensor, gradient in _walk_back(self, grad, None, retain_graph):
-            if tensor.grad is None:
+            if tensor.grad is not None:
+                tensor.grad += gradient
+            elif tensor._home is not None:
+                tensor._home[...] = gradient
+                tensor.grad = tensor._home
+            else:
                 # A rule may hand the same array to several tensors, or one that cannot be
                 # written to; what the user gets is their own.
                 tensor.grad = xp.array(gradient)
-            else:
-                tensor.grad += gradient
 
 
 def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], *, grad=None, retain_graph=False):
@@ -198,7 +204,7 @@ def op(function: Callable) -> Callable:
             return apply(*floats, **settings)
         output = Tensor.__new__(Tensor)
         output.data = value
-        output.grad = None
+        output.grad = output._home = None
         output.requires_grad = False
         output._inputs = output._rules = ()
         output._birth = next(births)
@@ -343,9 +349,9 @@ def _apply_rules(node: Tensor, gradient, useful: set, gradients: dict, owned: se
         if tensor not in gradients:
             gradients[tensor] = share
         elif tensor in owned:
-            gradients[tensor] = operator.iadd(gradients[tensor], share)
+            kernels.add(gradients[tensor], share, out=gradients[tensor])
         else:  # the array found there may be shared or read-only: never add in place to it
-            gradients[tensor] = gradients[tensor] + share
+            gradients[tensor] = xp.asarray(kernels.add(gradients[tensor], share))
             owned.add(tensor)
 
 

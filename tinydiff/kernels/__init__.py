@@ -10,7 +10,16 @@ import os
 import numpy as np
 
 from tinydiff import backend
-from tinydiff.kernels import fast, fast_attention, fast_norm, im2col, plain, winograd, winograd_deep
+from tinydiff.kernels import (
+    addition,
+    fast,
+    fast_attention,
+    fast_norm,
+    im2col,
+    plain,
+    winograd,
+    winograd_deep,
+)
 from tinydiff.kernels.memory import keep_freed_memory
 from tinydiff.kernels.plain import max_pool, max_pool_grad, pad, sigmoid, softmax
 from tinydiff.kernels.special import erfc
@@ -62,6 +71,20 @@ def conv2d_grads(x, g, weight, window, needed=(True, True)):
         return kernel.conv2d_grads(x, g, weight, window)
     gx = conv2d_input_grad(g, weight, window) if needed[0] else None
     return gx, conv2d_weight_grad(x, g, window) if needed[1] else None
+
+
+def add(a, b, out=None):
+    """a + b by broadcasting, into ``out`` if given (it may be a)"""
+    if _FAST and addition.suits(a, b):
+        return addition.add(a, b, out)
+    return a + b if out is None else backend.xp.add(a, b, out=out)
+
+
+def concatenate(arrays, axis):
+    """Arrays one after another along an axis"""
+    if axis > 0 and _fast(*arrays):
+        return addition.concatenate(arrays, axis)
+    return backend.xp.concatenate(arrays, axis=axis)
 
 
 def _either(name: str):

@@ -1,21 +1,28 @@
 """One step of an optimiser on flat arrays: a chain of vector operations, in place.
 
 The chain runs over stretches short enough that all arrays involved stay in the processor's cache
-from the first operation to the last.  A GPU has no such cache, and wants few, long launches.
+from the first operation to the last, and the stretches are shared out over the workers.  A GPU
+has no such cache, and wants few, long launches.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
+
+import numpy as np
 
 from tinydiff import backend
 from tinydiff.backend import xp
+from tinydiff.kernels.workers import parallel
 
-CHUNK = 1 << 16 if backend.name == "numpy" else 1 << 26
+CHUNK = 1 << 17
 
 
-def chunks(*arrays) -> Iterator[tuple]:
-    """The same stretch of each of some flat arrays, one after the other."""
-    for start in range(0, len(arrays[0]), CHUNK):
-        yield tuple(a[start : start + CHUNK] for a in arrays)
+def _in_stretches(work: Callable, *arrays) -> None:
+    """work(*parts) for each stretch of some flat arrays"""
+    if backend.name != "numpy":
+        return work(*arrays)
+    n = len(arrays[0])
+    parallel(lambda low, high, _: work(*(a[low:high] for a in arrays)), n, CHUNK, n)
 
 
 def sgd(theta, grad, velocity, *, lr, momentum, nesterov, weight_decay) -> None:
@@ -23,14 +30,12 @@ def sgd(theta, grad, velocity, *, lr, momentum, nesterov, weight_decay) -> None:
 
     velocity u is None where momentum μ is 0.
     """
-    spare = xp.empty((2, min(CHUNK, len(theta))), theta.dtype)
-    for t, g, u in chunks(theta, grad, grad if velocity is None else velocity):
-        a, step = spare[0, : len(t)], spare[1, : len(t)]
+
+    def work(t, g, u=None):
+        step = xp.empty_like(t)
         if weight_decay:
-            xp.multiply(t, weight_decay, out=a)
-            a += g
-            g = a
-        if velocity is None:
+            g = t * weight_decay + g
+        if u is None:
             u = g
         else:
             u *= momentum
@@ -43,6 +48,8 @@ def sgd(theta, grad, velocity, *, lr, momentum, nesterov, weight_decay) -> None:
             xp.multiply(u, lr, out=step)
         t -= step
 
+    _in_stretches(work, theta, grad, *([] if velocity is None else [velocity]))
+
 
 def adam(theta, grad, mean, square, *, rate, betas, eps, l2, shrink) -> None:
     """g' = g + l2·θ;  m ← β₁m + (1−β₁)g';  v ← β₂v + (1−β₂)g'²
@@ -50,14 +57,11 @@ def adam(theta, grad, mean, square, *, rate, betas, eps, l2, shrink) -> None:
     θ ← shrink·θ − rate·m / (√v + eps)
     """
     beta1, beta2 = betas
-    spare = xp.empty((2, min(CHUNK, len(theta))), theta.dtype)
-    for t, g, m, v in chunks(theta, grad, mean, square):
-        a, b = spare[0, : len(t)], spare[1, : len(t)]
+
+    def work(t, g, m, v):
         if l2:
-            xp.multiply(t, l2, out=a)
-            a += g
-            g = a
-        xp.multiply(g, 1 - beta1, out=b)
+            g = t * l2 + g
+        b = g * (1 - beta1)
         m *= beta1
         m += b
         xp.multiply(g, g, out=b)
@@ -72,22 +76,30 @@ def adam(theta, grad, mean, square, *, rate, betas, eps, l2, shrink) -> None:
             t *= shrink
         t -= b
 
+    _in_stretches(work, theta, grad, mean, square)
+
 
 def move_towards(average, target, fraction) -> None:
     """a ← a + fraction·(target − a)"""
-    spare = xp.empty(min(CHUNK, len(average)), average.dtype)
-    for a, t in chunks(average, target):
-        step = spare[: len(a)]
-        xp.subtract(t, a, out=step)
+
+    def work(a, t):
+        step = t - a
         step *= fraction
         a += step
 
+    _in_stretches(work, average, target)
+
 
 def sum_of_squares(a) -> float:
-    """Σ a², added up in float64: float32 squares overflow from 2e19 on."""
-    total = 0.0
-    for (piece,) in chunks(a):
-        squares = piece.astype(xp.float64)
-        squares *= squares
-        total += float(squares.sum())
-    return total
+    """Σ a², in float64 where float32 would overflow (from 2e19 on) or lose small squares"""
+    totals = []
+
+    def work(piece):
+        with np.errstate(over="ignore"):
+            total = float(xp.dot(piece, piece))
+        if not 1e-30 < total < np.inf:
+            total = float(xp.square(piece, dtype=np.float64).sum())
+        totals.append(total)
+
+    _in_stretches(work, a)
+    return math.fsum(totals)

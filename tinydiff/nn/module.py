@@ -136,10 +136,9 @@ class Module:
         return self
 
     def zero_grad(self) -> None:
-        """Set all gradients to zero."""
+        """Forget all gradients: ``grad`` is None until the next `backward`."""
         for parameter in self.parameters():
-            if parameter.grad is not None:
-                parameter.grad[...] = 0
+            parameter.grad = None
 
     def astype(self, dtype):
         """Convert parameters and floating-point buffers; do it before an optimiser holds them."""

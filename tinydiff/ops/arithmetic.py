@@ -5,6 +5,7 @@ Inputs broadcast as in NumPy; the engine sums a gradient back over broadcast axe
 
 import numpy as np
 
+from tinydiff import kernels
 from tinydiff.backend import xp
 from tinydiff.tensor import Tensor, op
 
@@ -12,7 +13,7 @@ from tinydiff.tensor import Tensor, op
 @op
 def add(a, b):
     """a + b"""
-    return a + b, (lambda g: g, lambda g: g)
+    return kernels.add(a, b), (lambda g: g, lambda g: g)
 
 
 @op

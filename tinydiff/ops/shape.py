@@ -6,7 +6,7 @@ from numbers import Integral
 
 import numpy as np
 
-from tinydiff import backend
+from tinydiff import backend, kernels
 from tinydiff.backend import xp
 from tinydiff.ops import checks
 from tinydiff.tensor import Tensor, op
@@ -59,7 +59,7 @@ def _concat(*arrays, axis):
         part = (slice(None),) * axis + (slice(start, end),)
         return lambda g: g[part]
 
-    return xp.concatenate(arrays, axis=axis), tuple(map(cut, [0, *ends], ends))
+    return kernels.concatenate(arrays, axis), tuple(map(cut, [0, *ends], ends))
 
 
 def concat(tensors: Sequence[Tensor], axis: int = -1) -> Tensor:

@@ -2,7 +2,7 @@
 
 A network has hundreds of parameters, most of them small.  Laid end to end, an optimiser's step is
 a handful of long vector operations.  Each parameter's ``data`` becomes a view of its stretch of
-the first buffer, its ``grad`` of the second: `Tensor.backward` adds into it in place.
+the first buffer, its ``grad`` of the second: `Tensor.backward` writes it there and adds in place.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class Flat:
         self.data = xp.zeros(n, parameters[0].dtype)
         self.grad = xp.zeros_like(self.data)
         self._views = list(zip(self.split(self.data), self.split(self.grad), strict=True))
+        for p, (_, grad) in zip(parameters, self._views, strict=True):
+            p._home = grad
         self.gather()
 
     def split(self, array) -> list:

@@ -34,9 +34,9 @@ class Optimiser:
         self._buffers = {}
 
     def zero_grad(self) -> None:
-        """Set all gradients to zero."""
-        self.flat.gather()
-        self.flat.grad[...] = 0
+        """Forget all gradients: ``grad`` is None until the next `backward`."""
+        for p in self.flat.parameters:
+            p.grad = None
 
     def step(self) -> None:
         """Change the parameters according to their gradients."""
