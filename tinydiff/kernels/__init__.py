@@ -13,6 +13,7 @@ from tinydiff import backend
 from tinydiff.kernels import (
     addition,
     fast,
+    fast_activation,
     fast_attention,
     fast_norm,
     im2col,
@@ -22,7 +23,6 @@ from tinydiff.kernels import (
 )
 from tinydiff.kernels.memory import keep_freed_memory
 from tinydiff.kernels.plain import max_pool, max_pool_grad, pad, sigmoid, softmax
-from tinydiff.kernels.special import erfc
 from tinydiff.kernels.window import Window, pair
 from tinydiff.kernels.workers import single_threaded_blas
 
@@ -87,9 +87,9 @@ def concatenate(arrays, axis):
     return backend.xp.concatenate(arrays, axis=axis)
 
 
-def _either(name: str):
-    """The fast kernel of that name where all its arrays are float32, else the plain one."""
-    quick, simple = getattr(fast, name), getattr(plain, name)
+def _either(module, name: str):
+    """The module's kernel of that name where all its arrays are float32, else the plain one."""
+    quick, simple = getattr(module, name), getattr(plain, name)
 
     def kernel(*args):
         for a in args:
@@ -101,8 +101,10 @@ def _either(name: str):
     return kernel
 
 
-matmul, matmul_t, sum_rows = map(_either, ("matmul", "matmul_t", "sum_rows"))
-silu, silu_grad = map(_either, ("silu", "silu_grad"))
+matmul, matmul_t, sum_rows = (_either(fast, name) for name in ("matmul", "matmul_t", "sum_rows"))
+silu, silu_grad, gelu, gelu_grad = (
+    _either(fast_activation, name) for name in ("silu", "silu_grad", "gelu", "gelu_grad")
+)
 
 
 def group_norm(x, weight, bias, groups, eps, silu=False):

@@ -10,7 +10,10 @@ differentiated by g (giving the output), by x, and by w.  All three walk over th
 each tap the rest is one matrix product.
 """
 
+import math
+
 from tinydiff.backend import xp
+from tinydiff.kernels.special import erfc
 from tinydiff.kernels.window import Window
 
 
@@ -86,14 +89,29 @@ def sigmoid(x):
 
 
 def silu(x):
-    """x·σ(x), and σ(x), kept for the gradient"""
+    """x·σ(x)"""
+    return x * sigmoid(x)
+
+
+def silu_grad(g, x):
+    """g·(σ + x·σ·(1 − σ))"""
     s = sigmoid(x)
-    return x * s, s
+    return g * (s + x * s * (1 - s))
 
 
-def silu_grad(g, y, s):
-    """g·(σ + y·(1 − σ)), from y = x·σ(x): nothing cancels, however large y is"""
-    return g * (s + y * (1 - s))
+def gelu(x):
+    """x·Φ(x), Φ(x) = ½·erfc(−x/√2)"""
+    return x * _normal_cdf(x)
+
+
+def gelu_grad(g, x):
+    """g·(Φ(x) + x·φ(x)), φ(x) = e^(−x²/2) / √(2π)"""
+    density = xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+    return g * (_normal_cdf(x) + x * density)
+
+
+def _normal_cdf(x):
+    return 0.5 * erfc(x * -math.sqrt(0.5))
 
 
 def softmax(x, axis=-1):
@@ -116,10 +134,9 @@ def group_norm(x, weight, bias, groups, eps, silu=False):
     rstd = 1 / xp.sqrt(variance + eps)
     normal = (centred * rstd).reshape(x.shape)
     y = normal * weight + bias
-    s = None
+    saved = (normal, rstd, y if silu else None)
     if silu:
-        y, s = globals()["silu"](y)
-    saved = (normal, rstd, y, s)
+        y = globals()["silu"](y)
     return y, saved, mean.reshape(n, groups), variance.reshape(n, groups)
 
 
@@ -128,9 +145,9 @@ def group_norm_grad(g, saved, weight):
 
     With h = g·weight and means over the group: ∂/∂x = (h − mean(h) − x̂·mean(h·x̂)) / √(v + eps)
     """
-    normal, rstd, y, s = saved
-    if s is not None:
-        g = silu_grad(g, y, s)
+    normal, rstd, z = saved
+    if z is not None:
+        g = silu_grad(g, z)
     groups = rstd.shape[2]
     n, pixels, channels = g.shape
     shape = (n, pixels, groups, channels // groups)

@@ -13,7 +13,7 @@ from tinydiff.kernels import winograd
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.workers import parallel
 
-_CACHE = 600_000  # elements of filters at the points at a time
+_CACHE = 300_000  # elements of filters at the points at a time
 
 
 def suits(images: int, channels: int, filters: int, window: Window) -> bool:

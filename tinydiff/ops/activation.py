@@ -44,8 +44,7 @@ def sigmoid(x):
 @op
 def silu(x):
     """x·σ(x)    (swish; Ramachandran et al. 2017)"""
-    y, sigmoid = kernels.silu(x)
-    return y, (lambda g: kernels.silu_grad(g, y, sigmoid),)
+    return kernels.silu(x), (lambda g: kernels.silu_grad(g, x),)
 
 
 @op
@@ -65,6 +64,4 @@ def gelu(x, *, approximate=False):
         t = xp.tanh(c * (x + a * x * x * x))
         slope = lambda: 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * a * x * x)
         return 0.5 * x * (1 + t), (lambda g: g * slope(),)
-    cdf = 0.5 * kernels.erfc(x * -math.sqrt(0.5))
-    density = lambda: xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
-    return x * cdf, (lambda g: g * (cdf + x * density()),)
+    return kernels.gelu(x), (lambda g: kernels.gelu_grad(g, x),)
