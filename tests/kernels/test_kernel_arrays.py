@@ -8,6 +8,7 @@ from kernel_cases import (
     check_close,
     conv,
     expected,
+    gelu,
     group_norm,
     large_cases,
     matmul,
@@ -74,6 +75,7 @@ def test_small_arrays_of_any_layout(rng):
         matmul_t(rng, 7, 5, 6),
         sum_rows(rng, 4, 5, 6),
         silu(rng, 4, 50),
+        gelu(rng, 4, 50),
         attention(rng, (2, 3), 5, 6, 7, 8, mask=(1, 1)),
         group_norm(rng, 3, 20, 8, 2, silu=True),
     ]
@@ -137,7 +139,9 @@ def test_no_rows_at_all():
         np.testing.assert_array_equal(module.matmul_t(none, two), np.zeros((3, 2)))
         np.testing.assert_array_equal(module.sum_rows(none), np.zeros(3))
         assert module.matmul(none, np.ones((3, 2), np.float32)).shape == (0, 2)
-        assert [a.shape for a in module.silu(none)] == [(0, 3), (0, 3)]
+        for name in ("silu", "gelu"):
+            assert getattr(module, name)(none).shape == (0, 3)
+            assert getattr(module, f"{name}_grad")(none, none).shape == (0, 3)
 
 
 def test_check_close_can_fail(rng):

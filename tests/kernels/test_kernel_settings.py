@@ -75,7 +75,8 @@ COMPARE = """
 
 def test_plain_kernels_on_request_for_float32_too():
     run = python(COMPARE, TINYDIFF_KERNELS=" Plain ")
-    assert run.stdout == "16 of 16\n", run.stderr
+    same, _, cases = run.stdout.split()
+    assert same == cases, run.stderr
 
 
 @pytest.mark.parametrize("value", ["fast", ""])
@@ -83,4 +84,4 @@ def test_fast_kernels_by_default(value):
     """Their rounding gives them away."""
     run = python(COMPARE, TINYDIFF_KERNELS=value)
     same, _, cases = run.stdout.split()
-    assert cases == "16" and int(same) <= 5, run.stderr
+    assert int(same) <= int(cases) // 3, run.stderr

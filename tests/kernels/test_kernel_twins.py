@@ -6,6 +6,7 @@ from kernel_cases import (
     attention,
     check,
     conv,
+    gelu,
     group_norm,
     large_cases,
     matmul,
@@ -102,6 +103,10 @@ def any_silu(rng):
     return silu(rng, *integers(rng, *[(8, 50)] * rng.integers(1, 4)))
 
 
+def any_gelu(rng):
+    return gelu(rng, *integers(rng, *[(8, 50)] * rng.integers(1, 4)))
+
+
 def any_attention(rng):
     lead = tuple(integers(rng, *[(1, 4)] * rng.integers(0, 3)))
     mask = None if rng.random() < 0.4 else tuple(n if rng.random() < 0.5 else 1 for n in lead)
@@ -127,6 +132,7 @@ def any_group_norm(rng):
         (any_matmul_t, 30),
         (any_sum_rows, 30),
         (any_silu, 30),
+        (any_gelu, 30),
         (any_attention, 60),
         (any_group_norm, 60),
     ],
@@ -166,7 +172,7 @@ def test_awkward_convolutions(image, kernel, settings, channels, filters, rng):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("case", range(15))
+@pytest.mark.parametrize("case", range(len(large_cases(np.random.default_rng(0)))))
 def test_enough_work_for_several_workers(threads, case, rng, set_threads):
     set_threads(threads)
     check(large_cases(rng)[case])
@@ -193,6 +199,7 @@ def test_many_channels(rng):
 def test_sizes_around_a_chunk(size, rng, set_threads):
     set_threads(3)
     check(silu(rng, size))
+    check(gelu(rng, size))
     check(sum_rows(rng, size // 64, 64))
     check(sum_rows(rng, 3, size // 3))
     check(matmul(rng, (size // 64, 32), (32, 32)))
