@@ -141,6 +141,7 @@ def large_cases(rng) -> list[Case]:
         attention(rng, (5,), 120, 140, 8, 8, mask=(1,)),
         group_norm(rng, 7, 300, 48, 8),
         group_norm(rng, 7, 300, 48, 8, silu=True),
+        group_norm(rng, 700, 1, 450, 1),
     ]
 
 

@@ -37,6 +37,13 @@ def test_group_norm_gradient_of_a_large_mean(silu, rng):
         assert np.abs(a - b).max() <= 5e-4 * np.abs(b).max()
 
 
+@pytest.mark.parametrize("mean", [0.0, 10.0, 1e3, 1e4])
+def test_layer_norm_of_a_large_mean(mean, rng):
+    case = group_norm_case(rng, 30, 1, 100, 1, mean=mean)
+    for a, b in zip(results(case), results(case, float64(case.arrays), plain), strict=True):
+        assert np.abs(a - b).max() <= 1e-6 * np.abs(b).max()
+
+
 @pytest.mark.parametrize("scale", [1e-4, 1e15])
 def test_group_norm_does_not_depend_on_the_scale(scale, rng):
     x, weight, bias = normal(rng, 4, 300, 16), normal(rng, 16), normal(rng, 16)
@@ -55,6 +62,16 @@ def test_a_constant_image_becomes_the_bias(rng):
     np.testing.assert_allclose(y, np.broadcast_to(bias, y.shape), atol=2e-3)
     np.testing.assert_allclose(mean, 3, rtol=1e-6)
     assert (variance < 1e-10).all()
+    assert all(np.isfinite(a).all() for a in kernels.group_norm_grad(x, saved, weight))
+
+
+def test_a_constant_row_becomes_the_bias(rng):
+    x = np.full((40, 1, 100), 3, np.float32)
+    weight, bias = normal(rng, 100), normal(rng, 100)
+    y, saved, mean, variance = kernels.group_norm(x, weight, bias, 1, 1e-5)
+    np.testing.assert_allclose(y, np.broadcast_to(bias, y.shape), atol=1e-4)
+    np.testing.assert_allclose(mean, 3, rtol=1e-6)
+    assert (abs(variance) < 1e-10).all()
     assert all(np.isfinite(a).all() for a in kernels.group_norm_grad(x, saved, weight))
 
 

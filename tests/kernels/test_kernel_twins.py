@@ -120,6 +120,11 @@ def any_group_norm(rng):
     return group_norm(rng, n, pixels, groups * per_group, groups, bool(rng.random() < 0.5))
 
 
+def any_layer_norm(rng):
+    n, channels = integers(rng, (1, 40), (16, 100))
+    return group_norm(rng, n, 1, channels, 1)
+
+
 @pytest.mark.parametrize(
     "draw, count",
     [
@@ -135,6 +140,7 @@ def any_group_norm(rng):
         (any_gelu, 30),
         (any_attention, 60),
         (any_group_norm, 60),
+        (any_layer_norm, 40),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -200,6 +206,7 @@ def test_sizes_around_a_chunk(size, rng, set_threads):
     set_threads(3)
     check(silu(rng, size))
     check(gelu(rng, size))
+    check(group_norm(rng, size // 64, 1, 64, 1))
     check(sum_rows(rng, size // 64, 64))
     check(sum_rows(rng, 3, size // 3))
     check(matmul(rng, (size // 64, 32), (32, 32)))

@@ -15,6 +15,7 @@ from tinydiff.kernels import (
     fast,
     fast_activation,
     fast_attention,
+    fast_layer_norm,
     fast_norm,
     im2col,
     plain,
@@ -107,9 +108,16 @@ silu, silu_grad, gelu, gelu_grad = (
 )
 
 
+def _normaliser(shape, groups: int, silu: bool):
+    """The module whose group norm is fastest for this shape."""
+    if fast_layer_norm.suits(shape, groups, silu):
+        return fast_layer_norm
+    # With a single image (batch norm) or a single pixel there is no work to share.
+    return fast_norm if min(shape[:2]) > 1 else plain
+
+
 def group_norm(x, weight, bias, groups, eps, silu=False):
-    # With very few pixels (layer norm) or a single image (batch norm) there is no work to share.
-    module = fast_norm if _fast(x, weight, bias) and min(x.shape[:2]) > 1 else plain
+    module = _normaliser(x.shape, groups, silu) if _fast(x, weight, bias) else plain
     y, saved, mean, variance = module.group_norm(x, weight, bias, groups, eps, silu)
     return y, (module, saved), mean, variance
 
