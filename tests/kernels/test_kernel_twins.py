@@ -122,7 +122,7 @@ def any_group_norm(rng):
 
 def any_layer_norm(rng):
     n, channels = integers(rng, (1, 40), (16, 100))
-    return group_norm(rng, n, 1, channels, 1)
+    return group_norm(rng, n, 1, channels, 1, bool(rng.random() < 0.2))
 
 
 @pytest.mark.parametrize(
