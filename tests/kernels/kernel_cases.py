@@ -61,6 +61,12 @@ def matmul(rng, a, b) -> Case:
     return Case(f"matmul {a} @ {b}", lambda k, *ab: [k.matmul(*ab)], arrays, (a[-1] ** 0.5,))
 
 
+def linear(rng, n, k, m) -> Case:
+    arrays = [normal(rng, n, k), normal(rng, k, m), normal(rng, m)]
+    run = lambda kernels, *arrays: [kernels.linear(*arrays), kernels.linear(*arrays[:2], None)]
+    return Case(f"linear ({n}, {k}) @ ({k}, {m})", run, arrays, (k**0.5,) * 2)
+
+
 def matmul_t(rng, n, k, m) -> Case:
     arrays = [normal(rng, n, k), normal(rng, n, m)]
     about = f"matmul_t ({n}, {k})ᵀ @ ({n}, {m})"
@@ -134,6 +140,7 @@ def large_cases(rng) -> list[Case]:
         matmul(rng, (2003, 40), (40, 50)),
         matmul(rng, (5, 3, 90, 40), (5, 3, 40, 50)),
         matmul_t(rng, 1501, 60, 50),
+        linear(rng, 1501, 60, 50),
         sum_rows(rng, 7, 30, 10, 40),
         silu(rng, 3, 65537),
         gelu(rng, 3, 65537),

@@ -9,6 +9,7 @@ from kernel_cases import (
     gelu,
     group_norm,
     large_cases,
+    linear,
     matmul,
     matmul_t,
     results,
@@ -95,6 +96,10 @@ def any_matmul_t(rng):
     return matmul_t(rng, *integers(rng, (1, 1200), (1, 80), (1, 80)))
 
 
+def any_linear(rng):
+    return linear(rng, *integers(rng, (1, 1200), (1, 80), (1, 80)))
+
+
 def any_sum_rows(rng):
     return sum_rows(rng, *integers(rng, *[(1, 30)] * rng.integers(1, 4)))
 
@@ -135,6 +140,7 @@ def any_layer_norm(rng):
         (any_matmul, 30),
         (any_stack_of_matmuls, 40),
         (any_matmul_t, 30),
+        (any_linear, 30),
         (any_sum_rows, 30),
         (any_silu, 30),
         (any_gelu, 30),

@@ -102,7 +102,9 @@ def _either(module, name: str):
     return kernel
 
 
-matmul, matmul_t, sum_rows = (_either(fast, name) for name in ("matmul", "matmul_t", "sum_rows"))
+matmul, linear, matmul_t, sum_rows = (
+    _either(fast, name) for name in ("matmul", "linear", "matmul_t", "sum_rows")
+)
 silu, silu_grad, gelu, gelu_grad = (
     _either(fast_activation, name) for name in ("silu", "silu_grad", "gelu", "gelu_grad")
 )

@@ -27,6 +27,20 @@ def matmul(a, b):
     return y.reshape(*lead, b.shape[-1])
 
 
+def linear(x, weight, bias):
+    """`plain.linear`"""
+    if bias is None:
+        return matmul(x, weight)
+    y = np.empty((len(x), weight.shape[1]), np.float32)
+
+    def work(low, high, _):
+        np.matmul(x[low:high], weight, out=y[low:high])
+        np.add(y[low:high], bias, out=y[low:high])
+
+    parallel(work, len(x), len(x), x.size + y.size)
+    return y
+
+
 def matmul_t(a, b):
     """`plain.matmul_t`"""
 

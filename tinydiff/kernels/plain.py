@@ -72,6 +72,12 @@ def matmul(a, b):
     return a @ b
 
 
+def linear(x, weight, bias):
+    """x @ weight + bias: (n, k), (k, m), (m,) or None → (n, m)"""
+    y = x @ weight
+    return y if bias is None else y + bias
+
+
 def matmul_t(a, b):
     """aᵀ @ b: (n, k), (n, m) → (k, m), the weight gradient of a linear layer"""
     return a.T @ b

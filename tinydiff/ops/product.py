@@ -36,9 +36,7 @@ def linear(x, weight, bias=None):
     if bias is not None and bias.shape != (m,):
         raise ValueError(f"linear: bias has shape {bias.shape}, expected ({m},)")
     rows = x.reshape(-1, n)
-    y = kernels.matmul(rows, weight)
-    if bias is not None:
-        y += bias
+    y = kernels.linear(rows, weight, bias)
     return y.reshape(*x.shape[:-1], m), (
         lambda g: kernels.matmul(g.reshape(-1, m), weight.T).reshape(x.shape),
         lambda g: kernels.matmul_t(rows, g.reshape(-1, m)),
