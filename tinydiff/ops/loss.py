@@ -98,17 +98,24 @@ def cross_entropy(
 
 @op
 def _cross_entropy(logits, *, labels, counted, smoothing):
-    classes = logits.shape[-1]
-    at = xp.where(counted, labels, 0)[..., None]
-    target = (1 - smoothing) * (xp.arange(classes) == at) + smoothing / classes
-    target = (target * counted[..., None]).astype(logits.dtype)
-    shifted = logits - logits.max(axis=-1, keepdims=True)
+    rows = logits.reshape(-1, logits.shape[-1])
+    chosen = xp.arange(len(rows)), xp.where(counted, labels, 0).reshape(-1)
+    shifted = rows - rows.max(axis=-1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
-    # The derivative with respect to the logits, not the probabilities: p − q.
-    slope = lambda: xp.exp(log_p) * counted[..., None] - target
-    # A class ruled out by a logit of −∞ costs nothing unless it is a target: 0·(−∞) would be NaN.
-    cost = target * xp.where(target == 0, 0, log_p)
-    return -cost.sum(axis=-1), (lambda g: g[..., None] * slope(),)
+    # Without smoothing, only the label's: another class may be ruled out by a logit of −∞.
+    cost = (1 - smoothing) * log_p[chosen]
+    if smoothing:
+        cost += smoothing * log_p.mean(axis=-1)
+
+    def rule(g):
+        # The derivative with respect to the logits, not the probabilities: p − q.
+        slope = xp.exp(log_p)
+        slope -= smoothing / rows.shape[1]
+        slope[chosen] -= 1 - smoothing
+        slope *= xp.where(counted, g, 0).reshape(-1, 1)
+        return slope.reshape(logits.shape)
+
+    return xp.where(counted, -cost.reshape(labels.shape), 0), (rule,)
 
 
 def binary_cross_entropy_with_logits(logits: Tensor, target, *, reduction: str = "mean") -> Tensor:
