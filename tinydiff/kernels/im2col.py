@@ -20,7 +20,7 @@ from tinydiff.kernels.frame import framed
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.workers import parallel, parallel_sum, scratch
 
-_ROWS = 1 << 18  # elements of `rows` at a time
+_ROWS = 1 << 19  # elements of `rows` at a time
 
 
 def suits(window: Window) -> bool:
