@@ -73,6 +73,13 @@ def deep_conv3x3(rng):
     return conv(rng, *integers(rng, (1, 4), (30, 150), (30, 150)), window, rng.random() < 0.5)
 
 
+def few_filters_conv(rng):
+    """To a few channels from many, or the other way round, which has such an input gradient."""
+    window = drawn_window(rng, (1, 15), (1, 5), stride=1, dilation=1, padding=6)
+    channels, filters = rng.permutation(integers(rng, (20, 40), (1, 8)))
+    return conv(rng, integers(rng, (1, 7))[0], channels, filters, window, rng.random() < 0.5)
+
+
 def grouped_conv(rng):
     groups, c, o, n = integers(rng, (2, 4), (1, 5), (1, 5), (1, 3))
     window = Window.over((9, 8), (3, 2), stride=2, padding="same", groups=groups)
@@ -136,6 +143,7 @@ def any_layer_norm(rng):
         (any_conv, 150),
         (conv3x3, 50),
         (deep_conv3x3, 40),
+        (few_filters_conv, 60),
         (grouped_conv, 20),
         (any_matmul, 30),
         (any_stack_of_matmuls, 40),

@@ -17,6 +17,7 @@ from tinydiff.kernels import (
     fast_attention,
     fast_layer_norm,
     fast_norm,
+    few_filters,
     im2col,
     plain,
     winograd,
@@ -51,11 +52,16 @@ def _convolution(images: int, channels: int, filters: int, window: Window, *arra
 
 
 def conv2d(x, weight, bias, window):
+    if few_filters.suits(*weight.shape[2:], window) and _fast(x, weight, bias):
+        return few_filters.conv2d(x, weight, bias, window)
     kernel = _convolution(len(x), x.shape[3], weight.shape[3], window, x, weight, bias)
     return kernel.conv2d(x, weight, bias, window)
 
 
 def conv2d_input_grad(g, weight, window):
+    channels, filters = weight.shape[2:]
+    if few_filters.suits(filters, channels, window) and _fast(g, weight):
+        return few_filters.conv2d_input_grad(g, weight, window)
     kernel = _convolution(len(g), weight.shape[2], g.shape[3], window, g, weight)
     return kernel.conv2d_input_grad(g, weight, window)
 

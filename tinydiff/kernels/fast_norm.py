@@ -43,7 +43,7 @@ def group_norm(x, weight, bias, groups, eps, silu=False):
             part = rows.centred(part, mu)
             np.multiply(part, part, out=out)
             v[...] = rows.group_mean(out)
-            mu = 0 * mu
+            mu = rows.group_mean(part)  # what rounding has left
         scale = rows.to_channels(1 / np.sqrt(v + eps)) * weight
         u = out if not silu else scratch("u", *part.shape)
         rows.times(part, scale, out=u)
@@ -70,7 +70,8 @@ def group_norm_grad(g, saved, weight):
         part, slope, out = x[low:high], g[low:high], gx[low:high]
         mu, v = mean[low:high], variance[low:high]
         if _far_from_zero(mu, v):
-            part, mu = rows.centred(part, mu), 0 * mu
+            part = rows.centred(part, mu)
+            mu = rows.group_mean(part)
         rstd, mu = rows.to_channels(1 / np.sqrt(v + eps)), rows.to_channels(mu)
         scale = rstd * weight
         spare = scratch("spare", *part.shape)
