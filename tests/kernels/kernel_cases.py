@@ -51,7 +51,7 @@ def conv(rng, n, channels, filters, window: Window, bias=True) -> Case:
     about = f"conv n={n} {channels}→{filters} {window}"
     area, taps = math.prod(window.out), math.prod(window.kernel)
     gradients = filters**0.5, (n * area) ** 0.5
-    usual = (taps * channels) ** 0.5, *gradients, *gradients
+    usual = (taps * channels) ** 0.5, *gradients, *gradients, (n * area) ** 0.5
     return Case(about, run, arrays, usual, PLAIN if small else WINOGRAD)
 
 

@@ -132,7 +132,7 @@ def test_one_float64_array_is_enough_for_plain(rng):
     case = large_cases(rng)[0]
     x, weight, g, bias = case.arrays
     y = results(case, [x.astype(np.float64), weight, g.astype(np.float64), bias])
-    assert [a.dtype for a in y] == [np.float64] * 5
+    assert [a.dtype for a in y] == [np.float64] * 6
 
 
 def test_no_rows_at_all():

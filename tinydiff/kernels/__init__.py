@@ -71,13 +71,14 @@ def conv2d_weight_grad(x, g, window):
     return kernel.conv2d_weight_grad(x, g, window)
 
 
-def conv2d_grads(x, g, weight, window, needed=(True, True)):
-    """The input gradient and the weight gradient, None where not needed; both may share work."""
-    if all(needed):
+def conv2d_grads(x, g, weight, window, needed=(True, True, True)):
+    """The gradients of input, weight and bias, None where not needed; they may share work."""
+    if needed[0] and needed[1]:
         kernel = _convolution(len(x), x.shape[3], g.shape[3], window, x, g, weight)
         return kernel.conv2d_grads(x, g, weight, window)
     gx = conv2d_input_grad(g, weight, window) if needed[0] else None
-    return gx, conv2d_weight_grad(x, g, window) if needed[1] else None
+    gw = conv2d_weight_grad(x, g, window) if needed[1] else None
+    return gx, gw, sum_rows(g) if needed[2] else None
 
 
 def add(a, b, out=None):

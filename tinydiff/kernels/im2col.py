@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinydiff.kernels.fast import sum_pixels, sum_rows
 from tinydiff.kernels.frame import framed
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.workers import parallel, parallel_sum, scratch
@@ -101,13 +102,17 @@ def conv2d_grads(x, g, weight, window: Window):
     """
     filters, channels = g.shape[3], x.shape[3]
     if window.stride != (1, 1) or filters > channels:
-        return conv2d_input_grad(g, weight, window), conv2d_weight_grad(x, g, window)
+        gx, gw = conv2d_input_grad(g, weight, window), conv2d_weight_grad(x, g, window)
+        return gx, gw, sum_rows(g)
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     turned = np.ascontiguousarray(weight[::-1, ::-1].swapaxes(2, 3)).reshape(-1, channels)
     gx = np.empty(x.shape, np.float32)
     back = window.backwards()
 
+    of_images = np.empty((len(g), filters), np.float32)
+
     def work(low, high, out):
+        of_images[low:high] = sum_pixels(g[low:high])
         rows = _seen(g[low:high], back)
         np.matmul(rows, turned, out=gx[low:high].reshape(len(rows), channels))
         np.matmul(rows.T, x[low:high].reshape(len(rows), channels), out=out)
@@ -115,7 +120,7 @@ def conv2d_grads(x, g, weight, window: Window):
     elements = math.prod(window.image) * len(turned)
     total = parallel_sum(work, len(x), _ROWS // elements, len(x) * elements, turned.shape)
     gw = total.reshape(*window.kernel, filters, channels)
-    return gx, gw[::-1, ::-1].swapaxes(2, 3)
+    return gx, gw[::-1, ::-1].swapaxes(2, 3), of_images.sum(axis=0)
 
 
 class _Phase(NamedTuple):

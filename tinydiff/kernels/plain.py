@@ -50,8 +50,9 @@ def conv2d_weight_grad(x, g, window: Window):
 
 
 def conv2d_grads(x, g, weight, window: Window):
-    """∂/∂x and ∂/∂w of one convolution"""
-    return conv2d_input_grad(g, weight, window), conv2d_weight_grad(x, g, window)
+    """∂/∂x, ∂/∂w and ∂/∂bias of one convolution"""
+    gx, gw = conv2d_input_grad(g, weight, window), conv2d_weight_grad(x, g, window)
+    return gx, gw, sum_rows(g)
 
 
 def pad(x, window: Window, value=0.0):

@@ -34,6 +34,7 @@ deep neural networks", ACM Trans. Math. Softw. 46, 2020.
 
 import numpy as np
 
+from tinydiff.kernels.fast import sum_pixels
 from tinydiff.kernels.frame import framed
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.workers import parallel, parallel_sum, scratch
@@ -127,14 +128,17 @@ def conv2d_grads(x, g, weight, window: Window):
 
 
 def _gradients(x, g, weight, window: Window):
-    """Input gradient (None without a weight) and weight gradient"""
+    """Input gradient (None without a weight), weight gradient and bias gradient"""
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     channels, filters = x.shape[3], g.shape[3]
     back = window.backwards()
     gx = None if weight is None else np.empty(x.shape, np.float32)
     opposite = None if weight is None else filters_at_points(turned(weight), _product)
 
+    of_images = np.empty((len(g), filters), np.float32)
+
     def work(low, high, out):
+        of_images[low:high] = sum_pixels(g[low:high])  # which leaves g in the cache
         seen = tiles_at_points(g[low:high], back)
         if weight is not None:
             correlate(seen, opposite, gx[low:high], None)
@@ -143,7 +147,7 @@ def _gradients(x, g, weight, window: Window):
     chunk = _images_at_a_time(len(x), window.image, channels, filters)
     total = parallel_sum(work, len(x), chunk, 4 * (x.size + g.size), (36, filters, channels))
     gw = _product(FILTER_T, total.reshape(36, -1)).reshape(3, 3, filters, channels)
-    return gx, turned(gw)
+    return gx, turned(gw), of_images.sum(axis=0)
 
 
 def turned(weight):

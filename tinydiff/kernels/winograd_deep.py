@@ -10,6 +10,7 @@ belongs to these is brought to the points, used and left behind while it is in t
 import numpy as np
 
 from tinydiff.kernels import winograd
+from tinydiff.kernels.fast import sum_rows
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.workers import parallel
 
@@ -52,8 +53,8 @@ def conv2d_grads(x, g, weight, window: Window):
 
 
 def _gradients(x, g, weight, window: Window):
-    """Input gradient (None without a weight) and weight gradient, as in `winograd`"""
-    x = np.ascontiguousarray(x)
+    """Input gradient (None without a weight), weight and bias gradient, as in `winograd`"""
+    x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     channels, filters = x.shape[3], g.shape[3]
     gx = None if weight is None else np.empty(x.shape, np.float32)
     gw = np.empty((3, 3, filters, channels), np.float32)
@@ -69,7 +70,7 @@ def _gradients(x, g, weight, window: Window):
         gw[..., low:high] = part.reshape(3, 3, filters, -1)
 
     _by_channels(work, filters, channels)
-    return gx, winograd.turned(gw)
+    return gx, winograd.turned(gw), sum_rows(g)
 
 
 def _tiles_at_points(x, window: Window):

@@ -27,12 +27,9 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1):
         dilation=dilation,
         groups=groups,
     )
-
-    def gradients(g, needed):
-        gx, gw = kernels.conv2d_grads(x, g, weight, window, needed[:2])
-        return gx, gw, kernels.sum_rows(g) if needed[2] else None
-
-    return kernels.conv2d(x, weight, bias, window), gradients
+    return kernels.conv2d(x, weight, bias, window), (
+        lambda g, needed: kernels.conv2d_grads(x, g, weight, window, needed)
+    )
 
 
 @op
