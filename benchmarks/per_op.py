@@ -53,7 +53,7 @@ class Row:
 
         def gradients():
             fresh = g[:]  # rules that share their work remember the last array they were given
-            return [rule(fresh) for rule in y._rules]
+            return [rule(fresh) for rule in y._node.rules]
 
         return gradients
 

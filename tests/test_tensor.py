@@ -463,8 +463,8 @@ def test_memory_is_freed_while_walking_back():
     try:
         counts = []
         y = leaf(3)
-        for _ in range(50):
-            y = watched(y)
+        for _ in range(25):
+            y = watched(watched(y) + y)  # y is used twice: its gradient is added up
         y.sum().backward()
         assert counts[0] == 50
         assert counts[-1] <= 2
@@ -473,37 +473,24 @@ def test_memory_is_freed_while_walking_back():
         gc.enable()
 
 
-def test_values_are_freed_while_walking_back():
-    tensors, counts = [], []
+def test_values_that_no_rule_needs_are_not_kept():
+    x = leaf(3)
+    h = x + 1.0  # neither the sum nor the next one needs its value
+    seen = weakref.ref(h)
+    y = h * 2.0 + x
+    del h
+    assert seen() is None
+    y.sum().backward()
+    assert_equal(x.grad, [3, 3, 3])
 
-    @op
-    def counting_values(x):
-        return x * 1.0, (lambda g: counts.append(sum(t() is not None for t in tensors)) or g,)
 
-    y = leaf(3)
-    for _ in range(50):
-        y = counting_values(y)
-        tensors.append(weakref.ref(y))
-    y = y.sum()
+def test_a_leaf_may_get_data_of_another_shape_and_need_not_live_as_long_as_its_uses():
+    x = leaf(3)
+    (x * 2).sum().backward()
+    x.data, x.grad = x.data[:2], None
+    y = (x * 2).sum() + (leaf(3) * 3).sum()
     y.backward()
-    assert counts[0] >= 50
-    assert counts[-1] <= 3
-
-
-def test_values_used_twice_are_freed_while_walking_back():
-    tensors, counts = [], []
-
-    @op
-    def counting_values(x):
-        return x * 1.0, (lambda g: counts.append(sum(t() is not None for t in tensors)) or g,)
-
-    y = leaf(3)
-    for _ in range(50):
-        y = y + counting_values(y)
-        tensors.append(weakref.ref(y))
-    y = y.sum()
-    y.backward()
-    assert counts[-1] <= 3
+    assert_equal(x.grad, [2, 2])
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
@@ -519,7 +506,7 @@ def test_copies_of_a_leaf_are_leaves_of_their_own(copied):
 
 
 def test_a_leaf_from_another_process_learns():
-    # There, many tensors had been made before it; here, it must still come before its uses.
+    # It must come before its uses here, whatever had been made before it there.
     code = (
         "import pickle, sys, tinydiff as td\n"
         "for _ in range(10**5): x = td.Tensor([1.0, 2.0], requires_grad=True)\n"

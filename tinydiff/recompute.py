@@ -20,7 +20,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from tinydiff import backend
-from tinydiff.tensor import Tensor, ancestors, births, recording
+from tinydiff.graph import Node, ancestors, births
+from tinydiff.tensor import Tensor, node_of, recording
 
 _again = False
 
@@ -49,7 +50,7 @@ def checkpoint(fn: Callable[..., Tensor], *inputs) -> Tensor:
         return output
     shape, dtype = output.shape, output.dtype
 
-    def run_again() -> list[Tensor]:
+    def run_again() -> list[Node]:
         with recording(), _as_before(stream):
             result, graph, needed = _run(fn, inputs)
         if (result.shape, result.dtype, needed) != (shape, dtype, outside):
@@ -61,20 +62,21 @@ def checkpoint(fn: Callable[..., Tensor], *inputs) -> Tensor:
         return graph
 
     # The output forgets how it was computed, and with that the arrays its rules kept.
-    output._inputs, output._rules = outside, run_again
+    node = node_of(output)
+    node.inputs, node.rules = outside, run_again
     return output
 
 
-def _run(fn: Callable, inputs: tuple) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
+def _run(fn: Callable, inputs: tuple) -> tuple[Tensor, list[Node], tuple[Node, ...]]:
     """fn's result, the graph it left, oldest first, and the tensors from before it hangs on."""
     start = next(births)
     output = fn(*inputs)
     if not isinstance(output, Tensor):
         raise TypeError(f"checkpoint: fn returned a {type(output).__name__}, expected one Tensor")
-    if output._birth < start:  # one of the inputs, say
+    if not output.requires_grad or node_of(output).birth < start:  # one of the inputs, say
         return output, [], ()
-    graph = ancestors(output, since=start)
-    used = (tensor for node in graph for tensor in node._inputs if tensor._birth < start)
+    graph = ancestors(node_of(output), since=start)
+    used = (source for node in graph for source in node.inputs if source.birth < start)
     return output, graph, tuple(dict.fromkeys(used))
 
 

@@ -1,31 +1,23 @@
-"""Tensor, the graph it remembers, and the walk back through it: reverse-mode differentiation.
+"""Tensor, an array that knows how it was computed, and op, which makes a function record it.
 
-An operation y = f(x₁ … xₖ) records its inputs and, for each, one rule that turns the gradient of
-some scalar L with respect to y into that with respect to the input (a vector-Jacobian product):
-
-    ∂L/∂xᵢ = rule_i(∂L/∂y)
-
-`backward` starts with ∂L/∂L = 1 and applies the rules from the newest operation to the oldest,
-adding up where a tensor was used more than once.  An operation always comes after its inputs, so
-the order of creation is a topological order: no recursion, however deep the graph.
-
-Source: A. G. Baydin et al., "Automatic differentiation in machine learning: a survey", JMLR 2018.
+An op is a function on arrays that returns its value and the rules for going back through it
+(vector-Jacobian products).  On Tensors it computes the value and, where an input requires a
+gradient, leaves a node in the graph: see tinydiff/graph.py for that and the way back.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import itertools
-import operator
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from tinydiff import backend, kernels
+from tinydiff import backend
 from tinydiff.backend import xp
+from tinydiff.graph import Node, walk_back
 
-births = itertools.count()
 _recording = True
 
 
@@ -75,10 +67,7 @@ class Tensor:
     grad           that gradient, an array of data's shape, or None; `backward` adds to it
     """
 
-    __slots__ = (
-        *("data", "requires_grad", "grad"),
-        *("_inputs", "_rules", "_birth", "_home", "__weakref__"),
-    )
+    __slots__ = ("__weakref__", "_home", "_node", "data", "grad", "requires_grad")
     __array_ufunc__ = None  # NumPy arrays on the left of an operator leave the work to Tensor
 
     def __init__(self, data, requires_grad: bool = False):
@@ -91,22 +80,22 @@ class Tensor:
             )
         self.requires_grad = requires_grad
         self.grad = self._home = None  # home: where an optimiser wants the gradient to be
-        # Rules are None once the graph has been freed, and one function in the place of all where
-        # the graph itself has to be made again (see tinydiff/recompute.py).
-        self._inputs = self._rules = ()
-        self._birth = next(births)
+        self._node = None
 
     shape = property(lambda self: self.data.shape)
     ndim = property(lambda self: self.data.ndim)
     size = property(lambda self: self.data.size)
     dtype = property(lambda self: self.data.dtype)
 
-    def __setstate__(self, state) -> None:
-        """A copy is born when it is made; the original may be from another process."""
-        for attributes in state:
-            for name, value in (attributes or {}).items():
-                setattr(self, name, value)
-        self._birth, self._home = next(births), None
+    def __getstate__(self) -> tuple:
+        """A copy is a leaf, whether made here or in another process."""
+        return getattr(self, "__dict__", None), {
+            "data": self.data,
+            "grad": self.grad,
+            "requires_grad": self.requires_grad,
+            "_node": None,
+            "_home": None,
+        }
 
     def __len__(self) -> int:
         return len(self.data)
@@ -142,7 +131,10 @@ class Tensor:
         grad          ∂L/∂self, same shape as self; may be left out where self has one element
         retain_graph  keep the graph, so that it can be walked again
         """
-        for tensor, gradient in _walk_back(self, grad, None, retain_graph):
+        for node, gradient in walk_back(node_of(self), _seed(self, grad), None, retain_graph):
+            tensor = node.leaf()
+            if tensor is None:  # nobody could look at its gradient
+                continue
             if tensor.grad is not None:
                 tensor.grad += gradient
             elif tensor._home is not None:
@@ -152,6 +144,14 @@ class Tensor:
                 # A rule may hand the same array to several tensors, or one that cannot be
                 # written to; what the user gets is their own.
                 tensor.grad = xp.array(gradient)
+
+
+def node_of(tensor: Tensor) -> Node:
+    """The tensor's place in the graph; a leaf gets one when first it is used, or used reshaped."""
+    node = tensor._node
+    if node is None or (node.leaf and node.shape != tensor.data.shape):
+        node = tensor._node = Node(tensor.data.shape, leaf=weakref.ref(tensor))
+    return node
 
 
 def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], *, grad=None, retain_graph=False):
@@ -165,8 +165,13 @@ def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], *, grad=None, retain
     for i, tensor in enumerate(wanted):
         if not isinstance(tensor, Tensor) or not tensor.requires_grad:
             raise ValueError(f"grad: inputs[{i}] is not a Tensor that requires grad")
-    found = {t: xp.array(g) for t, g in _walk_back(output, grad, set(wanted), retain_graph)}
-    gradients = [found[t] if t in found else xp.zeros_like(t.data) for t in wanted]
+    nodes = [node_of(tensor) for tensor in wanted]
+    walk = walk_back(node_of(output), _seed(output, grad), set(nodes), retain_graph)
+    found = {node: xp.array(gradient) for node, gradient in walk}
+    gradients = [
+        found[n] if n in found else xp.zeros_like(t.data)
+        for n, t in zip(nodes, wanted, strict=True)
+    ]
     return gradients[0] if single else gradients
 
 
@@ -206,19 +211,18 @@ def op(function: Callable) -> Callable:
         output.data = value
         output.grad = output._home = None
         output.requires_grad = False
-        output._inputs = output._rules = ()
-        output._birth = next(births)
+        output._node = None
         if needed and _recording:
             if callable(rules):
                 rules = _one_each(rules, inputs)
             edges = [
-                (t, rule)
+                (node_of(t), rule)
                 for t, rule in zip(inputs, rules, strict=True)
                 if rule is not None and isinstance(t, Tensor) and t.requires_grad
             ]
             if edges:
                 output.requires_grad = True
-                output._inputs, output._rules = zip(*edges, strict=True)
+                output._node = Node(value.shape, *zip(*edges, strict=True))
         return output
 
     apply.is_op = True
@@ -301,80 +305,6 @@ def _astype(a, dtype):
     return a if a is None or a.dtype.kind == "b" or a.dtype == dtype else a.astype(dtype)
 
 
-def _walk_back(
-    output: Tensor, seed, wanted: set[Tensor] | None, retain_graph: bool
-) -> Iterator[tuple[Tensor, object]]:
-    """Yield (tensor, gradient) for the wanted tensors, newest first (None: for all leaves)."""
-    gradients, owned = {output: _seed(output, seed)}, set()
-    order = ancestors(output)
-    if wanted is None:
-        wanted = {node for node in order if node._rules == ()}
-    useful = set(wanted)  # what lies between output and the wanted
-    _mark_useful(useful, order)
-    while order:
-        node = order.pop()
-        if node not in useful or node not in gradients:
-            continue
-        gradient = gradients.pop(node)
-        if node in wanted:
-            yield node, gradient
-        if not callable(node._rules):
-            _apply_rules(node, gradient, useful, gradients, owned)
-        elif not useful.isdisjoint(node._inputs):
-            # The graph that led to node is made again.  It is the newest, so it is walked next.
-            older = len(order)
-            order += node._rules()
-            gradients[order[-1]] = gradient
-            _mark_useful(useful, order[older:])
-        # With its rules, the last that keep its data in memory.
-        useful.discard(node)
-        owned.discard(node)
-        if not retain_graph and node._rules != ():
-            node._inputs, node._rules = (), None
-
-
-def _mark_useful(useful: set[Tensor], nodes: list[Tensor]) -> None:
-    """Add those of the nodes, which come oldest first, that something useful leads to."""
-    for node in nodes:
-        if not useful.isdisjoint(node._inputs):
-            useful.add(node)
-
-
-def _apply_rules(node: Tensor, gradient, useful: set, gradients: dict, owned: set) -> None:
-    """Add node's share to the gradients of its inputs; ``owned``: those that were added up here."""
-    for tensor, rule in zip(node._inputs, node._rules, strict=True):
-        if tensor not in useful:
-            continue
-        share = _sum_to(rule(gradient), tensor.data.shape)
-        if tensor not in gradients:
-            gradients[tensor] = share
-        elif tensor in owned:
-            kernels.add(gradients[tensor], share, out=gradients[tensor])
-        else:  # the array found there may be shared or read-only: never add in place to it
-            gradients[tensor] = xp.asarray(kernels.add(gradients[tensor], share))
-            owned.add(tensor)
-
-
-def ancestors(output: Tensor, since: int = -1) -> list[Tensor]:
-    """All tensors the output was computed from that require grad, oldest first, itself included.
-
-    since: leave out, and do not look behind, those born at this moment or before
-    """
-    found, stack = {output}, [output]
-    while stack:
-        node = stack.pop()
-        if node._rules is None:
-            raise RuntimeError(
-                "backward: this graph was walked before and its memory freed; "
-                "pass retain_graph=True the first time to walk it again"
-            )
-        for tensor in node._inputs:
-            if tensor not in found and tensor._birth > since:
-                found.add(tensor)
-                stack.append(tensor)
-    return sorted(found, key=operator.attrgetter("_birth"))
-
-
 def _seed(output: Tensor, seed):
     if not output.requires_grad:
         raise ValueError("backward: the output does not depend on any tensor that requires grad")
@@ -389,17 +319,3 @@ def _seed(output: Tensor, seed):
     if seed.shape != output.shape:
         raise ValueError(f"backward: grad has shape {seed.shape}, the output {output.shape}")
     return seed[...]  # a new object: `once` would take the caller's, changed since, for the old one
-
-
-def _sum_to(gradient, shape: tuple[int, ...]):
-    """Undo broadcasting: sum the gradient over the axes along which the input was repeated."""
-    if gradient.shape == shape:
-        return gradient
-    extra = gradient.ndim - len(shape)
-    axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1))
-    summed = gradient.sum(axis=axes, keepdims=True) if extra >= 0 else gradient
-    if summed.shape[extra:] != shape:
-        raise ValueError(
-            f"a derivative rule returned shape {gradient.shape} for an input of shape {shape}"
-        )
-    return summed.reshape(shape)

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterable
 
 from tinydiff.backend import xp
-from tinydiff.tensor import Tensor
+from tinydiff.tensor import Tensor, node_of
 
 
 class Flat:
@@ -65,7 +65,7 @@ def flatten(parameters: Iterable[Tensor]) -> Flat:
     for i, p in enumerate(parameters):
         if not isinstance(p, Tensor):
             raise TypeError(f"parameters[{i}] is a {type(p).__name__}, expected a Tensor")
-        if p._rules != ():
+        if not node_of(p).leaf:
             raise ValueError(
                 f"parameters[{i}] was computed from others; only leaves can be learned"
             )
