@@ -484,6 +484,14 @@ def test_values_that_no_rule_needs_are_not_kept():
     assert_equal(x.grad, [3, 3, 3])
 
 
+def test_a_leaf_that_changes_its_shape_before_backward_is_refused():
+    x = leaf(3)
+    y = (x * 2).sum()
+    x.data = x.data[:2]
+    with pytest.raises(ValueError, match=r"leaf had shape \(3,\) .* has \(2,\) now"):
+        y.backward()
+
+
 def test_a_leaf_may_get_data_of_another_shape_and_need_not_live_as_long_as_its_uses():
     x = leaf(3)
     (x * 2).sum().backward()

@@ -36,8 +36,8 @@ def checkpoint(fn: Callable[..., Tensor], *inputs) -> Tensor:
 
     fn may use other tensors than its inputs, parameters for instance; all get their gradients.
     It must do the same thing both times: what it reads must not change before backward, and what
-    it draws must come from tinydiff's own random stream.  Tensors made inside fn do not lead to
-    the result: `grad` finds zeros for them.
+    it draws must come from tinydiff's own random stream.  What it makes inside does not lead to
+    the result, so `grad` finds zeros there; a new leaf inside must not require a gradient.
 
     Raises TypeError if fn returns something else than a Tensor, and RuntimeError in backward if
     its second run does not fit the first.

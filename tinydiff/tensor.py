@@ -135,6 +135,11 @@ class Tensor:
             tensor = node.leaf()
             if tensor is None:  # nobody could look at its gradient
                 continue
+            if gradient.shape != tensor.data.shape:
+                raise ValueError(
+                    f"backward: a leaf had shape {gradient.shape} when it was used, "
+                    f"and has {tensor.data.shape} now"
+                )
             if tensor.grad is not None:
                 tensor.grad += gradient
             elif tensor._home is not None:
