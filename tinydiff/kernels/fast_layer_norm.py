@@ -10,10 +10,10 @@ take their place.  Where μ is large beside √v, digits would cancel: x − μ 
 
 import numpy as np
 
+from tinydiff.kernels.fast_norm import far_from_zero
 from tinydiff.kernels.workers import parallel, parallel_sum, scratch
 
 _CHUNK = 1 << 18  # elements of the rows a worker takes at a time
-_FAR = 16  # μ² > 16·v counts as large
 
 
 def suits(shape, groups: int, silu: bool) -> bool:
@@ -32,7 +32,7 @@ def group_norm(x, weight, bias, groups, eps, silu=False):
         part, out, mu, v = rows[low:high], y[low:high], mean[low:high], variance[low:high]
         np.matmul(part, average, out=mu)
         v[...] = np.multiply(part, part, out=out) @ average - mu * mu
-        if _far_from_zero(mu, v):
+        if far_from_zero(mu, v):
             part = _less(part, mu)
             mu = part @ average  # what the rounding of the mean left
             v[...] = np.multiply(part, part, out=out) @ average - mu * mu
@@ -57,7 +57,7 @@ def group_norm_grad(g, saved, weight):
     def work(low, high, sums):
         part, slope, out = rows[low:high], g[low:high], gx[low:high]
         mu, v = mean[low:high], variance[low:high]
-        if _far_from_zero(mu, v):
+        if far_from_zero(mu, v):
             part = _less(part, mu)
             mu = part @ average
         r = 1 / np.sqrt(v + eps)
@@ -81,10 +81,6 @@ def _average(rows):
     """A column that rows @ column is the mean of each row"""
     channels = rows.shape[1]
     return np.full((channels, 1), 1 / channels, np.float32)
-
-
-def _far_from_zero(mean, variance) -> bool:
-    return bool((mean * mean > _FAR * variance).any())
 
 
 def _less(rows, mean):

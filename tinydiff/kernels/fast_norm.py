@@ -39,7 +39,7 @@ def group_norm(x, weight, bias, groups, eps, silu=False):
         mu[...] = rows.group_mean(part)
         np.multiply(part, part, out=out)
         v[...] = rows.group_mean(out) - mu * mu
-        if _far_from_zero(mu, v):
+        if far_from_zero(mu, v):
             part = rows.centred(part, mu)
             np.multiply(part, part, out=out)
             v[...] = rows.group_mean(out)
@@ -69,7 +69,7 @@ def group_norm_grad(g, saved, weight):
     def work(low, high, _):
         part, slope, out = x[low:high], g[low:high], gx[low:high]
         mu, v = mean[low:high], variance[low:high]
-        if _far_from_zero(mu, v):
+        if far_from_zero(mu, v):
             part = rows.centred(part, mu)
             mu = rows.group_mean(part)
         rstd, mu = rows.to_channels(1 / np.sqrt(v + eps)), rows.to_channels(mu)
@@ -102,7 +102,8 @@ def group_norm_grad(g, saved, weight):
     return gx, half * for_weight.sum(axis=0), half * for_bias.sum(axis=0)
 
 
-def _far_from_zero(mean, variance) -> bool:
+def far_from_zero(mean, variance) -> bool:
+    """Whether μ is so large beside √v anywhere that digits would cancel"""
     return bool((mean * mean > _FAR * variance).any())
 
 
