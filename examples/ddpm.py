@@ -43,8 +43,8 @@ COLOUR = {
 }
 DATA = {  # name: (how to load it, recipe, images a step, steps)
     "digits": (data.digits, GREY, 16, 1200),
-    "mnist": (data.mnist, GREY, 32, 3000),
-    "fashion-mnist": (data.fashion_mnist, GREY, 32, 3000),
+    "mnist": (data.mnist, GREY, 32, 7500),
+    "fashion-mnist": (data.fashion_mnist, GREY, 32, 7500),
     "cifar10": (data.cifar10, COLOUR, 32, 20_000),
 }
 
