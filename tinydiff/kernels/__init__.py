@@ -73,7 +73,8 @@ def conv2d_weight_grad(x, g, window):
 
 def conv2d_grads(x, g, weight, window, needed=(True, True, True)):
     """The gradients of input, weight and bias, None where not needed; they may share work."""
-    if needed[0] and needed[1]:
+    apart = few_filters.suits(g.shape[3], x.shape[3], window)  # a far faster input gradient
+    if needed[0] and needed[1] and not apart:
         kernel = _convolution(len(x), x.shape[3], g.shape[3], window, x, g, weight)
         return kernel.conv2d_grads(x, g, weight, window)
     gx = conv2d_input_grad(g, weight, window) if needed[0] else None

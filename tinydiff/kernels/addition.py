@@ -12,7 +12,7 @@ def suits(a, b) -> bool:
     """a is large, and b is as large or has axes of length 1 to be repeated."""
     return (
         isinstance(a, np.ndarray)
-        and a.size >= 2 * SMALL
+        and a.size >= SMALL
         and isinstance(b, np.ndarray)
         and a.dtype == b.dtype == np.float32
         and a.ndim == b.ndim
