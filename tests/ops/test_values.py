@@ -289,3 +289,23 @@ def test_a_boolean_mask_hides_keys():
     np.testing.assert_allclose(y[:, 2], ops.attention(X, Y, Y).numpy()[:, 2])
     first = softmax((X[:, 0] * Y[:, [0, 2]].swapaxes(0, 1)).sum(-1).T / 2)
     np.testing.assert_allclose(y[:, 0], np.einsum("nk,nkd->nd", first, Y[:, [0, 2]]))
+
+
+def test_attention_of_any_layout_has_the_same_gradients():
+    rng = np.random.default_rng(0)
+    q, k, v = (
+        rng.standard_normal((3, 2, 2, 5, 4)).astype(np.float32).swapaxes(0, 1) for _ in "qkv"
+    )
+    wanted = None
+    for arrays in ((q, k, v), [np.ascontiguousarray(a) for a in (q, k, v)]):
+        tensors = [Tensor(backend.asarray(a), requires_grad=True) for a in arrays]
+        ops.attention(*tensors).sum().backward()
+        got = [backend.to_numpy(t.grad) for t in tensors]
+        wanted = wanted or got
+        for a, b in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_self_attention_of_an_empty_batch():
+    x = Tensor(backend.asarray(np.zeros((0, 4, 24), np.float32)), requires_grad=True)
+    assert ops.self_attention(x, heads=2).shape == (0, 4, 8)

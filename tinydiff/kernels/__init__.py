@@ -138,7 +138,7 @@ def group_norm_grad(g, saved, weight):
 
 
 def attention(q, k, v, mask, scale):
-    module = fast_attention if _fast(q, k, v, mask) else plain
+    module = fast_attention if _fast(q, k, v, mask) and q.size else plain
     y, saved = module.attention(q, k, v, mask, scale)
     return y, (module, saved)
 

@@ -40,7 +40,7 @@ def attention(q, k, v, mask, scale):
         np.matmul(e, v, out=y)
         np.multiply(y, rest, out=y)
 
-    _by_heads(work, q, k, v, _everywhere(mask, q, k), y, largest, rest)
+    _by_heads(work, k.shape[-2], q, k, v, _everywhere(mask, q, k), y, largest, rest)
     return y, (y, largest, rest)
 
 
@@ -64,7 +64,8 @@ def attention_grad(g, q, k, v, mask, saved, scale, out):
         np.matmul(slope, k * scale, out=gq)
         np.matmul(slope.swapaxes(2, 3), q * scale, out=gk)
 
-    _by_heads(work, g, q, k, v, _everywhere(mask, q, k), y, largest, rest, *out, gs)
+    mask = _everywhere(mask, q, k)
+    _by_heads(work, k.shape[-2], g, q, k, v, mask, y, largest, rest, *out, gs)
     return gs
 
 
@@ -86,15 +87,14 @@ def _everywhere(mask, q, k):
     return None if mask is None else np.broadcast_to(mask, (*q.shape[:-1], k.shape[-2]))
 
 
-def _by_heads(work, *arrays) -> None:
-    """Call work on a few heads at a time of arrays (…, heads, ·, ·) of equal leading axes."""
+def _by_heads(work, keys: int, *arrays) -> None:
+    """Call work on a few heads at a time of arrays (…, heads, ·, ·); the first is (…, T, ·)."""
     arrays = [a if a is None else _images_and_heads(a) for a in arrays]
-    q, k = arrays[0], arrays[1]
-    images, heads, t = q.shape[:3]
+    images, heads, queries, size = arrays[0].shape
     if images < heads:  # the longer axis is the one to be shared out among the workers
         arrays = [a if a is None else a.swapaxes(0, 1) for a in arrays]
         images, heads = heads, images
-    weights = t * k.shape[2]
+    weights = queries * keys
     at_once = max(1, _CHUNK // weights)
 
     def share(low: int, high: int, _: int) -> None:
@@ -102,7 +102,7 @@ def _by_heads(work, *arrays) -> None:
             part = slice(low, high), slice(first, first + at_once)
             work(*(a if a is None else a[part] for a in arrays))
 
-    parallel(share, images, at_once // heads, images * heads * weights * q.shape[3])
+    parallel(share, images, at_once // heads, images * heads * weights * size)
 
 
 def _images_and_heads(a):

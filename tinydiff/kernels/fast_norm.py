@@ -41,9 +41,9 @@ def group_norm(x, weight, bias, groups, eps, silu=False):
         v[...] = rows.group_mean(out) - mu * mu
         if far_from_zero(mu, v):
             part = rows.centred(part, mu)
-            np.multiply(part, part, out=out)
-            v[...] = rows.group_mean(out)
             mu = rows.group_mean(part)  # what rounding has left
+            np.multiply(part, part, out=out)
+            v[...] = rows.group_mean(out) - mu * mu
         scale = rows.to_channels(1 / np.sqrt(v + eps)) * weight
         u = out if not silu else scratch("u", *part.shape)
         rows.times(part, scale, out=u)

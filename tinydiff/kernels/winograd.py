@@ -1,12 +1,12 @@
 """3×3 convolution of stride 1 with 4× fewer multiplications: Winograd's F(4×4, 3×3).
 
-Take one axis.  The 4 outputs of a 3-tap filter over 6 inputs are the coefficients of a product of
-polynomials; such a product is determined by its values at 6 points, and at a point the product of
-polynomials is a product of numbers:
+Take one axis.  A 3-tap filter w times a polynomial of 4 coefficients v is one of 6 coefficients,
+and such a product is determined by its values at 6 points, where it is a product of numbers: with
+G and A for evaluating w and v, and B for interpolation, it is B[(G w) ⊙ (A v)].  For a fixed w this
+is a linear map of v, and its transpose is the correlation that a convolution layer is:
 
-    y = Aᵀ [ (G w) ⊙ (Bᵀ x) ]        x: 6 inputs, w: 3 taps, y: 4 outputs, 6 multiplications
+    y = Aᵀ[(G w) ⊙ (Bᵀ x)]        x: 6 inputs, w: 3 taps, y: 4 outputs, 6 multiplications
 
-G evaluates the filter at the points, Bᵀ the (transposed) input, and Aᵀ brings the values back.
 In two dimensions the same matrices act on rows and columns, Y = Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A: 36
 multiplications for 16 outputs where the definition has 144.  With many channels, ⊙ followed by the
 sum over channels is 36 matrix products (tiles × C) @ (C × filters).
@@ -19,10 +19,11 @@ with g, in which either may be the one that is cut into overlapping tiles; with 
 
 and both gradients share Bᵀ g B, so they are computed together.
 
-Points come in pairs ±p, at which a polynomial e(x²) + x·o(x²) takes the values e ± p·o.  So along
-the rows Bᵀ is two products of half the size, one of the even inputs and one of the odd ones, and a
-sum and a difference; Aᵀ is the same from right to left.  A tile is flattened, rows first, so that
-the transform along the columns is part of the same product (a Kronecker product of matrices).
+Points come in pairs ±p, whose rows of Bᵀ, and of A, differ only in the sign of every second entry:
+they give e ± o, with e of the even inputs and o of the odd ones.  So along the rows Bᵀ is two
+products of half the size, then a sum and a difference; Aᵀ is the same from right to left.  A tile
+is flattened, rows first, so that the transform along the columns is part of the same product (a
+Kronecker product of matrices).
 
 The price is rounding, and the points set it: with 0, ±3/4, ±3/2, ∞ relative errors are 1e-6 to
 3e-6 in float32, a quarter of those with the usual 0, ±1, ±2, ∞.

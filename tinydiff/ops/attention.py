@@ -51,7 +51,8 @@ def _attention(q, k, v, mask):
     y, saved = kernels.attention(q, k, v, mask, scale)
 
     def gradients(g, needed):
-        out = [xp.empty_like(a) for a in (q, k, v)]
+        # Laid out as their inputs; beyond four axes the kernels want axes they can merge.
+        out = [xp.empty_like(a, order="K" if a.ndim <= 4 else "C") for a in (q, k, v)]
         return *out, kernels.attention_grad(g, q, k, v, mask, saved, scale, out)
 
     return y, gradients
@@ -63,25 +64,27 @@ def self_attention(qkv, *, heads: int):
 
     qkv holds q, k and v side by side, and each of them its heads: C/heads numbers a head.
     """
-    if qkv.ndim != 3 or heads < 1 or qkv.shape[2] % (3 * heads):
+    ok = qkv.ndim == 3 and qkv.shape[1] > 0 and isinstance(heads, int) and heads > 0
+    if not ok or qkv.shape[2] % (3 * heads):
         raise ValueError(
-            f"self_attention: qkv has shape {qkv.shape}, expected (N, T, 3·C) with C divisible by "
-            f"heads={heads}"
+            f"self_attention: qkv has shape {qkv.shape}, expected (N, T, 3·C) with T > 0 and C "
+            f"divisible by heads={heads}"
         )
     n, t, c = qkv.shape
-    scale = 1 / math.sqrt(c // (3 * heads))
+    size = c // (3 * heads)
+    scale = 1 / math.sqrt(size)
 
     def parts(a):
         """q, k, v as views (N, heads, T, d)"""
-        return a.reshape(n, t, 3, heads, -1).transpose(2, 0, 3, 1, 4)
+        return a.reshape(n, t, 3, heads, size).transpose(2, 0, 3, 1, 4)
 
     q, k, v = parts(qkv)
     y, saved = kernels.attention(q, k, v, None, scale)
 
     def gradient(g):
-        g = g.reshape(n, t, heads, -1).transpose(0, 2, 1, 3)
+        g = g.reshape(n, t, heads, size).transpose(0, 2, 1, 3)
         gqkv = xp.empty_like(qkv)
         kernels.attention_grad(g, q, k, v, None, saved, scale, parts(gqkv))
         return gqkv
 
-    return y.transpose(0, 2, 1, 3).reshape(n, t, -1), (gradient,)
+    return y.transpose(0, 2, 1, 3).reshape(n, t, heads * size), (gradient,)
