@@ -27,6 +27,8 @@ DIFFUSION = GaussianDiffusion(NoiseSchedule.cosine(1000), "v")
 class TransformerBlock(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)): (N, T, width) → (N, T, width)"""
 
+    independent_images = True
+
     def __init__(self, width: int, heads: int):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = nn.MultiHeadAttention(width, heads)

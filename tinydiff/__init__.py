@@ -5,6 +5,7 @@ from tinydiff.backend import seed
 from tinydiff.gradcheck import gradcheck
 from tinydiff.ops import methods as _methods
 from tinydiff.recompute import checkpoint
+from tinydiff.team import team_of
 from tinydiff.tensor import Tensor, grad, no_grad
 from tinydiff.training import load, save
 

@@ -10,9 +10,11 @@ the same picture on both, and one small state in a checkpoint resumes the stream
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import numpy as np
@@ -105,7 +107,43 @@ def seed(n: int) -> None:
     rng.bit_generator.state = np.random.PCG64(n).state
 
 
+_part: tuple[int, int, int] | None = None  # of how many images this is a part, from where to where
+
+
+@contextlib.contextmanager
+def seeing_part(images: int, low: int, high: int) -> Iterator[None]:
+    """Inside, an array of high − low images stands for low … high − 1 of a batch of ``images``.
+
+    For them numbers are drawn as for the whole batch, and those of the other images left aside: so
+    it does not matter who computes which part.
+    """
+    global _part
+    before, _part = _part, (images, low, high)
+    try:
+        yield
+    finally:
+        _part = before
+
+
+def part_seen() -> tuple[int, int, int] | None:
+    """The arguments of `seeing_part`, or None outside."""
+    return _part
+
+
+def _draw(method: Callable, shape, dtype):
+    if _part is None or shape[0] != _part[2] - _part[1]:
+        return method(shape, dtype=dtype)
+    images, low, high = _part
+    return method((images, *shape[1:]), dtype=dtype)[low:high]
+
+
+def rand(shape, *, rng: np.random.Generator | None = None, dtype=np.float32):
+    """Numbers drawn evenly from [0, 1), in the given shape, as a backend array."""
+    generator = globals()["rng"] if rng is None else rng
+    return xp.asarray(_draw(generator.random, shape, dtype))
+
+
 def randn(shape, *, rng: np.random.Generator | None = None, dtype=np.float32):
     """Standard normal numbers of the given shape, drawn on the host, as a backend array."""
     generator = globals()["rng"] if rng is None else rng
-    return xp.asarray(generator.standard_normal(shape, dtype=dtype))
+    return xp.asarray(_draw(generator.standard_normal, shape, dtype))

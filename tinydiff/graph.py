@@ -22,6 +22,7 @@ from tinydiff import kernels
 from tinydiff.backend import xp
 
 births = itertools.count(1)
+retaining = False  # whether the graph that is being walked will be kept
 
 
 class Node:
@@ -49,6 +50,7 @@ def walk_back(
     gradient      ∂L/∂output, an array of its shape
     retain_graph  do not free the rules, and the arrays they keep, on the way
     """
+    global retaining
     gradients, owned = {output: gradient}, set()
     order = ancestors(output)
     if wanted is None:
@@ -63,6 +65,7 @@ def walk_back(
         if node in wanted:
             yield node, gradient
         if not callable(node.rules):
+            retaining = retain_graph
             _apply_rules(node, gradient, useful, gradients, owned)
         elif not useful.isdisjoint(node.inputs):
             # The graph that led to node is made again.  It is the newest, so it is walked next.
@@ -88,7 +91,10 @@ def _apply_rules(node: Node, gradient, useful: set, gradients: dict, owned: set)
     for source, rule in zip(node.inputs, node.rules, strict=True):
         if source not in useful:
             continue
-        share = _sum_to(rule(gradient), source.shape)
+        share = rule(gradient)
+        if share is None:  # the rule found out that there is no way from one to the other
+            continue
+        share = _sum_to(share, source.shape)
         if source not in gradients:
             gradients[source] = share
         elif source in owned:

@@ -44,14 +44,14 @@ def checkpoint(fn: Callable[..., Tensor], *inputs) -> Tensor:
     """
     if not callable(fn):
         raise TypeError(f"checkpoint: fn is a {type(fn).__name__}, expected a function")
-    stream = backend.rng.bit_generator.state
+    stream, part = backend.rng.bit_generator.state, backend.part_seen()
     output, _, outside = _run(fn, inputs)
     if not outside:  # no gradient passes through: there is nothing to compute again
         return output
     shape, dtype = output.shape, output.dtype
 
     def run_again() -> list[Node]:
-        with recording(), _as_before(stream):
+        with recording(), _as_before(stream, part):
             result, graph, needed = _run(fn, inputs)
         if (result.shape, result.dtype, needed) != (shape, dtype, outside):
             raise RuntimeError(
@@ -81,13 +81,15 @@ def _run(fn: Callable, inputs: tuple) -> tuple[Tensor, list[Node], tuple[Node, .
 
 
 @contextlib.contextmanager
-def _as_before(stream: dict) -> Iterator[None]:
-    """The random stream put back to ``stream``; afterwards, to where it is now."""
+def _as_before(stream: dict, part) -> Iterator[None]:
+    """The random stream put back to ``stream``, for ``part`` of the images; then to where it is."""
     global _again
     generator = backend.rng.bit_generator
     earlier, now = _again, generator.state
     _again, generator.state = True, stream
+    seeing = contextlib.nullcontext() if part is None else backend.seeing_part(*part)
     try:
-        yield
+        with seeing:
+            yield
     finally:
         _again, generator.state = earlier, now

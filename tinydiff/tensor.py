@@ -53,6 +53,11 @@ class no_grad:
         return silent
 
 
+def is_recording() -> bool:
+    """Not inside `no_grad`?"""
+    return _recording
+
+
 class recording(no_grad):
     """The opposite, for what is computed again within `backward`, wherever that is called."""
 

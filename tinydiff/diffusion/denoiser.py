@@ -12,6 +12,7 @@ from tinydiff import kernels
 from tinydiff.backend import asarray, xp
 from tinydiff.diffusion.conditioning import check_count, class_labels, null_label
 from tinydiff.diffusion.gaussian import GaussianDiffusion
+from tinydiff.team import team_of
 from tinydiff.tensor import Tensor, no_grad
 
 
@@ -24,7 +25,7 @@ def denoiser(model, diffusion: GaussianDiffusion, cond=None) -> Callable:
     Raises ValueError for labels the model does not know, or not as many as pictures.
     """
     labels = None if cond is None else asarray(class_labels(model, cond))
-    null = null_label(model)
+    null, team = null_label(model), team_of(model)
 
     def denoise(x, t):
         if labels is not None:
@@ -32,7 +33,7 @@ def denoiser(model, diffusion: GaussianDiffusion, cond=None) -> Callable:
             told = labels
         else:
             told = None if null is None else xp.full(len(x), null)
-        with no_grad(), kernels.single_threaded_blas:
+        with no_grad(), kernels.single_threaded_blas, team:
             predicted = model(Tensor(x), asarray(t), told).data
         return diffusion.eps_from_v(x, t, predicted) if diffusion.prediction == "v" else predicted
 

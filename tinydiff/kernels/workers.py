@@ -9,11 +9,10 @@ one contiguous share: the same number of workers gives the same bits.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
@@ -36,7 +35,7 @@ def _thread_count() -> int:
 
 
 THREADS = _thread_count()
-_alone = False  # whether all stays on the calling thread: the other cores have work of their own
+_lent = 0  # cores that other processes, at work for this one, keep busy
 _pool: ThreadPoolExecutor | None = None
 _local = threading.local()
 
@@ -102,7 +101,7 @@ if hasattr(os, "register_at_fork"):
 
 def threads_for(elements: int) -> int:
     """How many threads share a job of that size"""
-    return 1 if _alone or elements < SMALL else THREADS
+    return 1 if _lent or elements < SMALL else THREADS
 
 
 def piece(elements: int) -> int:
@@ -114,15 +113,16 @@ def piece(elements: int) -> int:
     return 1 << 16 if threads_for(elements) == 1 else 1 << 18
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """``with alone():`` kernels leave the other cores to other processes."""
-    global _alone
-    before, _alone = _alone, True
-    try:
-        yield
-    finally:
-        _alone = before
+def lend() -> None:
+    """A core has got another task: until it is taken back, all stays on the calling thread."""
+    global _lent
+    _lent += 1
+
+
+def take_back() -> None:
+    """One that was lent is free again."""
+    global _lent
+    _lent -= 1
 
 
 def parallel(work: Callable[[int, int, int], None], n: int, chunk: int, elements: int) -> None:

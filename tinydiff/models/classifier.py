@@ -19,6 +19,8 @@ class Classifier(nn.Module):
     widths   channels of the stages; the first keeps the resolution, every other halves it
     """
 
+    independent_images = True
+
     def __init__(
         self,
         in_channels: int,

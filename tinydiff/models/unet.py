@@ -36,6 +36,8 @@ class UNet(nn.Module):
                       arithmetic, the same gradients.  The attribute may be set at any time.
     """
 
+    independent_images = True
+
     def __init__(
         self,
         in_channels: int,

@@ -16,7 +16,8 @@ Something reachable on several paths is one thing: it is listed once, under the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -36,20 +37,34 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=True)
 
 
+# Who answers in a module's place, the last of them: see tinydiff/team.
+diverted: weakref.WeakKeyDictionary[Module, list[Callable]] = weakref.WeakKeyDictionary()
+
+
 class Module:
     """Subclass it: set layers and Parameters in ``__init__``, compute in ``forward``.
 
     training  whether layers such as Dropout and BatchNorm2d behave as in training
+
+    independent_images  a class may promise that ``forward`` takes arrays or Tensors with an entry
+        for each image (or None), returns one Tensor of as many entries, each of which depends on
+        that image's entries alone, sets no attributes, and draws random numbers with `ops.dropout`
+        and `backend.randn` only.  Then several processes may share a batch (tinydiff/team).
     """
 
     training = True
+    independent_images = False
+    _changes = 0  # how many times an attribute other than ``training`` was set
     _buffer_names: tuple[str, ...] = ()
 
     def forward(self, *inputs, **settings):
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def __call__(self, *inputs, **settings):
-        output = self.forward(*inputs, **settings)
+        if diverted and self in diverted:
+            output = diverted[self][-1](self, inputs, settings)
+        else:
+            output = self.forward(*inputs, **settings)
         tell_watchers(self, output)
         return output
 
@@ -62,6 +77,8 @@ class Module:
                     "not be found; put them into a ModuleList"
                 )
         object.__setattr__(self, name, value)
+        if name != "training":
+            object.__setattr__(self, "_changes", self._changes + 1)
 
     def register_buffer(self, name: str, array) -> None:
         """Set an attribute that is saved with the module but not learned (running statistics)."""

@@ -21,6 +21,11 @@ def watching(callback: Callable) -> Iterator[None]:
         _watchers.remove(callback)
 
 
+def being_watched() -> bool:
+    """Is anyone looking on?"""
+    return bool(_watchers)
+
+
 def tell_watchers(module, output) -> None:
     """Called by every module with its answer."""
     for callback in _watchers:

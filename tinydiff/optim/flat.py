@@ -31,6 +31,14 @@ class Flat:
             p._home = grad
         self.gather()
 
+    def move(self, data) -> None:
+        """Keep the values in another array (n,) from now on."""
+        self.data = data
+        self._views = [
+            (v, grad) for v, (_, grad) in zip(self.split(data), self._views, strict=True)
+        ]
+        self._gather_values()
+
     def split(self, array) -> list:
         """A flat array (n,), as one view for each parameter, of its shape."""
         views, start = [], 0
@@ -41,16 +49,26 @@ class Flat:
 
     def gather(self) -> None:
         """Make sure the parameters live here: what was put elsewhere since is brought home."""
-        for p, (data, grad) in zip(self.parameters, self._views, strict=True):
-            if p.data is not data:
-                data[...] = p.data
-                p.data = data
+        self._gather_values()
+        for p, (_, grad) in zip(self.parameters, self._views, strict=True):
             if p.grad is not grad:
                 grad[...] = 0 if p.grad is None else p.grad
                 p.grad = grad
 
+    def _gather_values(self) -> None:
+        for p, (data, _) in zip(self.parameters, self._views, strict=True):
+            if p.data is not data:
+                data[...] = p.data
+                p.data = data
+
 
 _in_use: weakref.WeakSet[Flat] = weakref.WeakSet()
+
+
+def flats_of(parameters: Iterable[Tensor]) -> list[Flat]:
+    """Those in which any of the parameters live"""
+    parameters = set(parameters)
+    return [flat for flat in _in_use if not parameters.isdisjoint(flat.parameters)]
 
 
 def flatten(parameters: Iterable[Tensor]) -> Flat:

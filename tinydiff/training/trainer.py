@@ -19,6 +19,7 @@ from tinydiff import backend, kernels
 from tinydiff.nn import Module
 from tinydiff.optim import EMA, Optimiser, clip_grad_norm
 from tinydiff.optim.schedule import Schedule
+from tinydiff.team import team_of
 from tinydiff.tensor import Tensor
 
 
@@ -77,6 +78,7 @@ class Trainer:
         self.model, self.loss, self.batches, self.optimiser = model, loss, batches, optimiser
         self.schedule, self.ema, self.clip = schedule, ema, clip
         self.step = 0
+        self._team = team_of(model)
         self._random = None  # the training's own place in the random stream, once it began
 
     def run(self, until: int) -> Iterator[Step]:
@@ -88,7 +90,8 @@ class Trainer:
         while self.step < until:
             if self._random is not None:
                 backend.rng.bit_generator.state = self._random
-            with kernels.single_threaded_blas:  # once a step is cheaper than at every product
+            # BLAS is held to one thread once a step, which is cheaper than at every product.
+            with kernels.single_threaded_blas, self._team:
                 record = self._take_step()
             self.step += 1
             self._random = backend.rng.bit_generator.state

@@ -1,0 +1,533 @@
+"""A batch that is shared out among processes gives what it gives in one."""
+
+import copy
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import tinydiff as td
+from tinydiff import Tensor, backend, nn, ops, optim
+from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule, denoiser, sample_ddpm
+from tinydiff.models import Classifier, UNet
+from tinydiff.nn.watch import watching
+from tinydiff.team import Team, team_of
+from tinydiff.tensor import no_grad
+from tinydiff.training import Trainer
+
+SMALL = {"base_channels": 8, "channel_mults": (1, 2), "num_res_blocks": 1, "norm_groups": 4}
+
+
+class Net(nn.Module):
+    """A bit of everything whose images are independent; says how often it was called here."""
+
+    independent_images = True
+
+    def __init__(self, p=0.0):
+        self.conv, self.norm = nn.Conv2d(2, 8, 3, padding=1), nn.GroupNorm(2, 8, silu=True)
+        self.dropout, self.head = nn.Dropout(p), nn.Linear(8, 3)
+        self.unused = nn.Linear(2, 2)
+        self.calls = []
+
+    def forward(self, x, scale=None):
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        self.calls.append(len(x))
+        h = ops.global_avg_pool2d(self.dropout(self.norm(self.conv(x))))
+        h = self.head(h)
+        return h if scale is None else h * scale
+
+
+def unet(**settings):
+    td.seed(2)
+    net = UNet(2, num_classes=3, **SMALL, **settings).astype(np.float64)
+    rng = np.random.default_rng(1)
+    for p in net.parameters():
+        p.data += 0.1 * rng.standard_normal(p.shape)
+    return net
+
+
+def batch(rng, n):
+    x = rng.standard_normal((n, 8, 8, 2))
+    return x, rng.integers(1000, size=n), rng.integers(4, size=n)
+
+
+def gradients(model, *inputs, weight=1.0):
+    """The output for the inputs, and the gradients of Σ weight·output³, from the same seed."""
+    td.seed(7)
+    model.zero_grad()
+    output = model(*inputs)
+    ((output * output * output) * weight).sum().backward()
+    found = {k: None if p.grad is None else p.grad.copy() for k, p in model.named_parameters()}
+    return output.numpy(), found
+
+
+def assert_close(one, other, tolerance=1e-12):
+    np.testing.assert_allclose(one[0], other[0], rtol=tolerance, atol=tolerance)
+    assert one[1].keys() == other[1].keys()
+    for name, gradient in one[1].items():
+        if gradient is None:
+            assert other[1][name] is None
+        else:
+            size = np.abs(gradient).max()
+            np.testing.assert_allclose(other[1][name], gradient, rtol=0, atol=tolerance * size)
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+@pytest.mark.parametrize("settings", [{}, {"recompute": True}, {"dropout": 0.3}])
+def test_values_and_gradients_are_those_of_one_process(processes, rng, number, settings):
+    processes(number)
+    net, inputs = unet(**settings), batch(rng, 7)
+    alone = gradients(net, *inputs)
+    with Team(net) as team:
+        together = gradients(net, *inputs)
+        assert len(team._helpers) == number - 1
+        again = gradients(net, *inputs)
+    assert_close(alone, together)
+    assert (together[0] == again[0]).all()
+    assert all((g == again[1][k]).all() for k, g in together[1].items() if g is not None)
+
+
+def test_dropout_in_recomputed_blocks(processes, rng):
+    net, inputs = unet(dropout=0.3, recompute=True), batch(rng, 5)
+    alone = gradients(net, *inputs)
+    with Team(net):
+        assert_close(alone, gradients(net, *inputs))
+
+
+def test_the_random_stream_moves_on_as_in_one_process(processes, rng):
+    net, x = Net(p=0.5), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    td.seed(3)
+    net(x)
+    after = backend.rng.random()
+    td.seed(3)
+    with Team(net):
+        net(x)
+    assert backend.rng.random() == after
+
+
+def test_our_share_is_all_that_is_computed_here(processes, rng):
+    net, x = Net(), rng.standard_normal((5, 4, 4, 2), dtype=np.float32)
+    with Team(net):
+        assert net(x).shape == (5, 3)
+    assert net.calls == [2]
+
+
+def test_gradients_of_inputs(processes, rng):
+    net = Net().astype(np.float64)
+    arrays = rng.standard_normal((5, 4, 4, 2)), rng.standard_normal((5, 1))
+
+    def run():
+        x, scale = (Tensor(a, requires_grad=True) for a in arrays)
+        hidden = x * 2  # not a leaf
+        gradient = td.grad((net(hidden, scale) ** 3).sum(), [x, scale, hidden])
+        assert all(p.grad is None for p in net.parameters())
+        return gradient
+
+    alone = run()
+    with Team(net):
+        together = run()
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-12)
+
+
+def test_two_calls_in_one_graph_and_a_graph_walked_twice(processes, rng):
+    net = Net().astype(np.float64)
+    x, y = rng.standard_normal((2, 5, 4, 4, 2))
+
+    def run():
+        net.zero_grad()
+        loss = (net(x) * net(y)).sum()
+        loss.backward(retain_graph=True)
+        loss.backward()
+        return {k: None if p.grad is None else p.grad.copy() for k, p in net.named_parameters()}
+
+    alone = run()
+    with Team(net):
+        together = run()
+    assert_close((0.0, alone), (0.0, together))
+
+
+def test_a_graph_that_was_not_kept_is_walked_once(processes, rng):
+    net = Net()
+    with Team(net):
+        y = net(rng.standard_normal((5, 4, 4, 2), dtype=np.float32)).sum()
+        y.backward()
+        with pytest.raises(RuntimeError, match="walked before"):
+            y.backward()
+
+
+def test_what_is_frozen_gets_no_gradient(processes, rng):
+    net, inputs = unet(), batch(rng, 5)
+    with Team(net):
+        gradients(net, *inputs)
+        net.down.requires_grad_(False)
+        together = gradients(net, *inputs)
+        net.requires_grad_(False)
+        assert not net(*inputs).requires_grad
+        net.requires_grad_(True)
+        everything = gradients(net, *inputs)
+    net.down.requires_grad_(False)
+    assert_close(gradients(net, *inputs), together)
+    net.requires_grad_(True)
+    assert_close(gradients(net, *inputs), everything)
+
+
+def test_helpers_see_every_change_of_the_model(processes, rng):
+    net, inputs = unet(dropout=0.2), batch(rng, 5)
+
+    def change_and_compare(team, restarted: bool):
+        before = [h._process for h in team._helpers]
+        together = gradients(net, *inputs)
+        after = [h._process for h in team._helpers]
+        assert (before != after) == restarted
+        team.__exit__()
+        assert_close(gradients(net, *inputs), together)
+        team.__enter__()
+
+    with Team(net) as team:
+        gradients(net, *inputs)
+        change_and_compare(team, restarted=False)
+        net.eval()
+        change_and_compare(team, restarted=False)
+        net.train()
+        net.stem.weight.data *= 1.5  # in place: they look at the same memory
+        change_and_compare(team, restarted=False)
+        net.load_state_dict({k: 0.9 * v for k, v in net.state_dict().items()})
+        change_and_compare(team, restarted=False)
+        net.stem.bias.data = net.stem.bias.data + 1.0  # another array
+        change_and_compare(team, restarted=True)
+        net.recompute = True
+        change_and_compare(team, restarted=True)
+        net.middle[0].dropout.p = 0.6
+        change_and_compare(team, restarted=True)
+        optimiser = optim.Adam(net.parameters())  # which moves the parameters
+        change_and_compare(team, restarted=True)
+        average = optim.EMA(net)
+        gradients(net, *inputs)
+        optimiser.step()
+        change_and_compare(team, restarted=False)
+        with average.swapped():
+            change_and_compare(team, restarted=False)
+
+
+def test_nothing_is_recorded_without_gradients(processes, rng):
+    net = Net()
+    x = rng.standard_normal((5, 4, 4, 2), dtype=np.float32)
+    with Team(net), no_grad():
+        y = net(x)
+    assert not y.requires_grad
+    np.testing.assert_allclose(y.numpy(), net(x).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_helpers_forget_what_no_backward_will_come_for(processes, rng):
+    net = Net()
+    x = rng.standard_normal((5, 4, 4, 2), dtype=np.float32)
+    with Team(net) as team:
+        y = net(x)
+        assert team._helpers[0].forgotten == []
+        del y
+        gc.collect()
+        assert team._helpers[0].forgotten == [1]
+        net(x).sum().backward()
+        assert team._helpers[0].forgotten == [2]
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        (np.zeros((2, 4, 4, 2), np.float32),),  # not an image for each
+        (np.zeros((5, 4, 4, 2), np.float32), np.ones((1, 3), np.float32)),
+        ([[[[0.0, 0.0]] * 4] * 4] * 5,),
+    ],
+)
+def test_what_cannot_be_cut_is_computed_here(processes, inputs):
+    processes(3)
+    net = Net()
+    with Team(net):
+        assert len(net(*inputs)) == len(inputs[0])
+    assert net.calls == [len(inputs[0])]
+
+
+def test_small_batches_and_watched_calls_stay_here(processes, rng, monkeypatch):
+    net, x = Net(), rng.standard_normal((5, 4, 4, 2), dtype=np.float32)
+    shapes = []
+    with Team(net):
+        with watching(lambda module, output: shapes.append(output.shape)):
+            net(x)
+        assert shapes[0] == (5, 4, 4, 8)
+        monkeypatch.setattr("tinydiff.team.team.WORTH", x.size * net.num_parameters() + 1)
+        net(x)
+    net(x)  # outside
+    assert net.calls == [5, 5, 5]
+
+
+def test_statistics_over_the_batch_are_not_shared_out(processes, rng):
+    class Normalised(nn.Module):
+        independent_images = True
+
+        def __init__(self):
+            self.norm = nn.BatchNorm2d(2)
+
+        def forward(self, x):
+            return self.norm(Tensor(x))
+
+    net = Normalised()
+    x = rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    with Team(net) as team:
+        np.testing.assert_allclose(net(x).numpy().mean(axis=(0, 1, 2)), 0, atol=1e-6)
+        assert not team._helpers
+
+
+def test_the_outermost_that_promise_are_shared_out(processes, rng):
+    class Pair(nn.Module):
+        def __init__(self):
+            self.one, self.two = Net(), Net()
+
+        def forward(self, x):
+            assert len(x) == 6
+            return self.one(x) + self.two(x)
+
+    pair, x = Pair().astype(np.float64), rng.standard_normal((6, 4, 4, 2))
+    alone = gradients(pair, x)
+    with Team(pair):
+        assert_close(alone, gradients(pair, x))
+    assert pair.one.calls == pair.two.calls == [6, 3]
+
+
+def test_an_error_is_the_one_of_one_process_and_does_no_harm(processes, rng):
+    net = Net()
+    x = rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    with Team(net):
+        net(x)
+        with pytest.raises(ValueError) as together:
+            net(rng.standard_normal((6, 4, 4, 3), dtype=np.float32))
+        assert net(x).shape == (6, 3)
+    with pytest.raises(ValueError) as alone:
+        net(rng.standard_normal((6, 4, 4, 3), dtype=np.float32))
+    assert str(together.value).replace("3, 4, 4", "6, 4, 4") == str(alone.value)
+
+
+def test_a_broken_promise_is_named(processes):
+    class Mean(nn.Module):
+        independent_images = True
+
+        def __init__(self):
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.layer(Tensor(x)).mean(axis=0)
+
+    net = Mean()
+    with Team(net), pytest.raises(TypeError, match=r"Mean promises independent_images.*\(2,\)"):
+        net(np.zeros((6, 2), np.float32))
+
+
+def test_an_error_that_only_a_helper_meets(processes):
+    class Picky(nn.Module):
+        independent_images = True
+
+        def __init__(self):
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x):
+            if x.max() > 1:
+                raise ValueError("that is too much")
+            return self.layer(Tensor(x))
+
+    net, x = Picky(), np.zeros((6, 2), np.float32)
+    with Team(net):
+        x[5] = 2
+        with pytest.raises(RuntimeError, match="that is too much"):
+            net(x)
+        x[5] = 0
+        assert net(x).shape == (6, 2)
+
+
+def test_a_helper_that_was_killed(processes, rng):
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    with Team(net) as team:
+        y = net(x)
+        os.kill(team._helpers[0]._process, signal.SIGKILL)
+        time.sleep(0.1)
+        with pytest.raises(RuntimeError, match="helper process"):
+            y.sum().backward()
+        assert net(x).shape == (6, 3)  # a new one
+        net(x).sum().backward()
+
+
+def test_a_graph_outlives_its_helpers_only_as_an_error(processes, rng):
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    with Team(net):
+        y = net(x)
+        net.conv.weight.data = net.conv.weight.data.copy()
+        net(x)
+        with pytest.raises(RuntimeError, match="model was changed"):
+            y.sum().backward()
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_helpers_end_with_the_team(processes, rng):
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    team = Team(net)
+    with team:
+        net(x)
+    (helper,) = (h._process for h in team._helpers)
+    assert alive(helper)
+    del team
+    gc.collect()
+    assert not alive(helper)
+
+
+def test_helpers_of_two_teams_end_apart(processes, rng):
+    x = rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    first, second = Net(), Net()
+    one, two = Team(first), Team(second)
+    with one, two:
+        first(x)
+        second(x)
+    one.close()  # the helper of the other was born after, and holds none of its lines
+    with two:
+        assert second(x).shape == (6, 3)
+    two.close()
+
+
+def test_a_model_has_one_team_as_long_as_it_is_held():
+    net = Net()
+    team = team_of(net)
+    assert team_of(net) is team
+    del team
+    gc.collect()
+    assert isinstance(team_of(net), Team)
+
+
+def test_a_model_with_a_team_can_be_copied(processes, rng):
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    with Team(net):
+        y = net(x)
+        twin = copy.deepcopy(net)
+        np.testing.assert_allclose(twin(x).numpy(), y.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def train(model, loss, batches, steps=6):
+    td.seed(4)
+    trainer = Trainer(
+        model, loss, batches, optim.AdamW(model.parameters()), ema=optim.EMA(model), clip=1.0
+    )
+    losses = [record.loss for record in trainer.run(until=steps)]
+    return losses, trainer
+
+
+def test_a_training_run(processes, rng):
+    diffusion = GaussianDiffusion(NoiseSchedule.cosine(1000), "v")
+    x, _, labels = batch(rng, 6)
+    results = []
+    for number in (1, 2, 3, 3):
+        processes(number)
+        net = unet(dropout=0.1)
+        losses, trainer = train(
+            net, lambda x, y, net=net: diffusion.training_loss(net, x, cond=y), [(x, labels)] * 6
+        )
+        assert len(trainer._team._helpers) == number - 1
+        results.append((losses, trainer.state_dict()))
+    for losses, state in results[1:]:
+        np.testing.assert_allclose(losses, results[0][0], rtol=1e-9)
+        for name, value in state["model"].items():
+            np.testing.assert_allclose(value, results[0][1]["model"][name], rtol=0, atol=1e-6)
+    (one, this), (other, that) = results[2:]
+    assert one == other and this["random"] == that["random"]
+    assert all((this["model"][k] == that["model"][k]).all() for k in this["model"])
+
+
+def test_drawing_pictures(processes, rng):
+    diffusion = GaussianDiffusion(NoiseSchedule.cosine(1000), "v")
+    net, (x_T, _, labels) = unet().eval(), batch(rng, 5)
+
+    def draw():
+        denoise = denoiser(net, diffusion, labels)
+        rng = np.random.default_rng(0)
+        *_, x = sample_ddpm(denoise, x_T, diffusion.schedule, steps=5, rng=rng)
+        return x
+
+    together = draw()
+    processes(1)
+    np.testing.assert_allclose(draw(), together, rtol=1e-9, atol=1e-9)
+
+
+def test_in_float32_with_the_fast_kernels(processes, rng):
+    net = Classifier(1, 10)
+    x = rng.standard_normal((12, 28, 28, 1), dtype=np.float32)
+    net.eval()
+    alone = gradients(net, x)
+    with Team(net):
+        assert_close(alone, gradients(net, x), tolerance=1e-4)
+
+
+SCRIPT = """
+import os, sys, time
+import numpy as np
+from tinydiff import nn, optim, Tensor
+from tinydiff.kernels import workers
+from tinydiff.team import team, Team
+workers.THREADS, team.WORTH = 3, 0
+
+class Net(nn.Module):
+    independent_images = True
+    def __init__(self):
+        self.layer = nn.Linear(2, 2)
+    def forward(self, x):
+        return self.layer(Tensor(x))
+
+print("said once")                      # and not flushed before the fork
+net = Net()
+crew = Team(net)
+with crew:
+    for _ in range(10**9 if "long" in sys.argv else 1):
+        net(np.zeros((6, 2), np.float32))
+        if _ == 0:
+            print(*(h._process for h in crew._helpers), flush="long" in sys.argv)
+"""
+
+
+def test_the_end_of_the_program_is_the_helpers_end_too():
+    run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0 and not run.stderr
+    said, helpers = run.stdout.splitlines()
+    assert said == "said once"
+    assert not any(alive(int(p)) for p in helpers.split())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_helpers_notice_that_nobody_is_there(number):
+    run = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, "long"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stdout.readline() == "said once\n"
+    helpers = [int(p) for p in run.stdout.readline().split()]
+    time.sleep(0.2)
+    # Ctrl-C goes to all processes at the terminal; kill -9 to one.
+    if number == signal.SIGINT:
+        os.killpg(run.pid, number)
+    else:
+        run.kill()
+    _, errors = run.communicate(timeout=30)
+    assert errors.count("Traceback") == (1 if number == signal.SIGINT else 0)
+    end = time.monotonic() + 10
+    while any(alive(p) for p in helpers) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(alive(p) for p in helpers)

@@ -1,0 +1,183 @@
+"""A helper: a fork of this process that computes modules on its share of a batch when asked to.
+
+It is asked for two things, and answers each before the next:
+
+    forward    some images' inputs                → the module's output for them
+    backward   a forward's number, ∂L/∂output     → the gradients of its inputs, and, in memory
+                                                    that both processes see, of the parameters
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import traceback
+import warnings
+import weakref
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinydiff import backend, kernels
+from tinydiff.kernels import workers
+from tinydiff.nn.module import Module, diverted
+from tinydiff.team.line import End, Line, shared_views
+from tinydiff.tensor import Tensor, no_grad, recording
+
+_ends: weakref.WeakSet[End] = weakref.WeakSet()  # ours, of all lines: no helper's business
+
+
+class Helper:
+    """This side of it.  The modules are known to both by their places in the lists.
+
+    forgotten  numbers of forwards that no backward will come for: to be told at the next question
+    """
+
+    def __init__(self, modules: Sequence[Module], inside: Sequence[Module], parameters):
+        self.forgotten: list[int] = []
+        self.lost = False
+        self._gradients = shared_views([p.data for p in parameters])
+        self._asked: Answer | None = None
+        line = Line()
+        with warnings.catch_warnings():
+            # From Python 3.12 on: other threads might hold locks.  The helper needs none of them:
+            # those of the workers are made anew, and it leaves without tidying up.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._process = os.fork()
+        if self._process == 0:
+            try:
+                line.first.close()
+                for end in _ends:
+                    end.close()
+                _Work(modules, inside, parameters, self._gradients).serve(line.second)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(0)
+        line.second.close()
+        self._end = line.first
+        _ends.add(self._end)
+
+    def ask(self, words: dict, arrays: Sequence[np.ndarray]) -> Answer:
+        """Set it to work; the Answer waits for it when it is looked at."""
+        if self._asked is not None:  # its answer lies where the next will
+            self._asked.fetch(keep=True)
+        forgotten, self.forgotten = self.forgotten, []
+        try:
+            self._end.send({**words, "forget": forgotten}, arrays)
+        except OSError:
+            self.lost = True
+            raise RuntimeError(
+                f"the helper process {self._process} is gone, or was ended because the model "
+                "was changed since: compute this batch again"
+            ) from None
+        workers.lend()
+        self._asked = Answer(self)
+        return self._asked
+
+    def end(self) -> None:
+        """Let it go, as soon as it has finished what it is at."""
+        if self._asked is not None:
+            workers.take_back()
+            self._asked = None
+        self.lost = True
+        self._end.close()
+        os.waitpid(self._process, 0)
+
+
+class Answer:
+    """words, arrays, gradients of the parameters: those of the last answer until the next question
+
+    gradients  place of a parameter → its gradient, of those that the output depends on
+    """
+
+    def __init__(self, helper: Helper):
+        self._helper, self._content = helper, None
+
+    def fetch(self, keep: bool = False) -> tuple[list, dict[int, np.ndarray]]:
+        """Arrays and gradients; with ``keep``, copies that outlive the next question."""
+        if self._content is None:
+            helper = self._helper
+            helper.lost = True  # unless all goes well
+            helper._asked = None
+            try:
+                words, arrays = helper._end.receive()
+            except (EOFError, OSError):
+                raise RuntimeError(
+                    f"the helper process {helper._process} ended unexpectedly (was it killed, or "
+                    "was there no memory left?); TINYDIFF_NUM_THREADS=1 does without helpers"
+                ) from None
+            finally:
+                workers.take_back()
+            helper.lost = False
+            if "error" in words:
+                raise RuntimeError(f"a helper process failed:\n{words['error']}")
+            gradients = {i: helper._gradients[i] for i in words["gradients"]}
+            self._content = arrays, gradients
+            if keep:
+                copied = {i: g.copy() for i, g in gradients.items()}
+                self._content = [a.copy() for a in arrays], copied
+        return self._content
+
+
+class _Work:
+    """The other side: what a helper does."""
+
+    def __init__(self, modules, inside, parameters, gradients):
+        self.modules, self.inside, self.parameters = modules, inside, parameters
+        self.kept: dict[int, tuple[Tensor, list[Tensor]]] = {}
+        for p, gradient in zip(parameters, gradients, strict=True):
+            p._home = gradient
+        diverted.clear()
+        workers.THREADS = 1
+
+    def serve(self, end: End) -> None:
+        """Answer until the other process hangs up, or is no more."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other one to handle
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        gc.freeze()
+        with kernels.single_threaded_blas:
+            while True:
+                try:
+                    words, arrays = end.receive()
+                    try:
+                        reply = self._answer(words, arrays)
+                    except Exception:
+                        reply = {"error": traceback.format_exc()}, []
+                    end.send(*reply)
+                except (EOFError, OSError):
+                    return
+
+    def _answer(self, words: dict, arrays: list) -> tuple[dict, list]:
+        for call in words["forget"]:
+            self.kept.pop(call, None)
+        return (self._backward if "retain" in words else self._forward)(words, arrays)
+
+    def _forward(self, words: dict, arrays: list) -> tuple[dict, list]:
+        for module, training in zip(self.inside, words["training"], strict=True):
+            module.training = training
+        for p, learned in zip(self.parameters, words["learned"], strict=True):
+            p.requires_grad = learned
+        backend.rng.bit_generator.state = words["random"]
+        given, inputs = iter(arrays), []
+        for kind in words["inputs"]:
+            # The graph may keep an input for longer than the line keeps its memory.
+            array = None if kind == "none" else np.array(next(given))
+            inputs.append(array if kind in ("none", "array") else Tensor(array, kind == "learned"))
+        record = recording() if words["record"] else no_grad()
+        with record, backend.seeing_part(*words["part"]):
+            output = self.modules[words["module"]].forward(*inputs)
+        if output.requires_grad:
+            self.kept[words["call"]] = output, inputs
+        return {"gradients": []}, [output.data]
+
+    def _backward(self, words: dict, arrays: list) -> tuple[dict, list]:
+        output, inputs = self.kept[words["call"]]
+        learned = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
+        for tensor in (*learned, *self.parameters):
+            tensor.grad = None
+        output.backward(arrays[0], retain_graph=words["retain"])
+        reached = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        gradients = [np.zeros_like(x.data) if x.grad is None else x.grad for x in learned]
+        return {"gradients": reached}, gradients

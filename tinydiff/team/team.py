@@ -1,0 +1,288 @@
+"""A network in several processes, each of which computes its share of every batch.
+
+What a network answers for an image does not depend on the others in the batch, and the gradient of
+the loss is a sum over images,
+
+    ∂L/∂w = Σ_shares (∂y_share/∂w)ᵀ ∂L/∂y_share
+
+So a batch may be cut into shares: this process computes the first, its helpers the others, forward
+and backward.  Inputs, outputs and their gradients pass between them; the weights lie in memory that
+all of them see.
+
+    with team_of(model):
+        loss = ops.mse_loss(model(x, t), target)        # model(x, t) is computed by all
+    loss.backward()                                     # and so is this
+
+Why not threads?  They hand over Python's lock at each call of NumPy, which takes as long as some
+30,000 additions: two are hardly faster than one at anything but large products.  Processes meet
+twice in a step.
+
+In the graph a shared call is its own share's nodes, between two that talk to the helpers:
+
+    inputs, weights ─→ handed out ─→ own share ─→ put together ─→ y
+                           └──────────────────────────↗
+
+Backward comes first to "put together", which sends the helpers their part of ∂L/∂y, and last to
+"handed out", which adds their gradients.
+
+Source: S. Li et al., "PyTorch Distributed: experiences on accelerating data parallel training",
+VLDB 2020, section 2.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+
+import numpy as np
+
+from tinydiff import backend, graph
+from tinydiff.graph import Node
+from tinydiff.kernels import workers
+from tinydiff.nn.module import Module, diverted
+from tinydiff.nn.watch import being_watched
+from tinydiff.optim.flat import flats_of
+from tinydiff.team.helper import Answer, Helper
+from tinydiff.team.line import shared_views, shared_zeros
+from tinydiff.tensor import Tensor, is_recording, node_of
+
+WORTH = 1 << 30  # numbers in × weights: about from 10 ms of arithmetic on, the helpers pay
+
+_living: weakref.WeakKeyDictionary[Module, weakref.ref[Team]] = weakref.WeakKeyDictionary()
+
+
+def team_of(model: Module) -> Team:
+    """The model's Team, where somebody has one, or a new one.  It lives as long as it is held."""
+    known = _living.get(model)
+    team = None if known is None else known()
+    if team is None:
+        team = Team(model)
+        _living[model] = weakref.ref(team)
+    return team
+
+
+class Team:
+    """``with team:`` what the model is given is computed by as many processes as there are cores.
+
+    Shared out are calls of those modules in ``model``, the outermost ones, that promise
+    `Module.independent_images`, if the batch is large enough to pay for it.  All else is computed
+    as ever, and so is everything on a GPU, with one thread, or where processes cannot be forked.
+    The helpers start with the first batch and end with the Team.
+    """
+
+    def __init__(self, model: Module):
+        self.model = model
+        self._modules: list[Module] = []
+        if backend.name == "numpy" and workers.THREADS > 1 and sys.platform == "linux":
+            self._modules = list(_outermost(model))
+        self._weights = [m.num_parameters() for m in self._modules]
+        self._helpers: list[Helper] = []
+        # What the helpers know of the model; they are told of each module's `training`, of each
+        # parameter's `requires_grad`, and see the values in the arrays.
+        self._inside: list[Module] = []
+        self._changes: list[int] = []
+        self._parameters: list[Tensor] = []
+        self._arrays: list[np.ndarray] = []
+        self._calls = 0
+        self._lock = threading.Lock()
+        weakref.finalize(self, _end, self._helpers)
+
+    def __enter__(self) -> Team:
+        for module in self._modules:
+            diverted.setdefault(module, []).append(self._call)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for module in self._modules:
+            diverted[module].pop()
+            if not diverted[module]:
+                del diverted[module]
+
+    def _call(self, module: Module, inputs: tuple, settings: dict) -> Tensor:
+        """module.forward(*inputs, **settings), by all of us if that pays"""
+        place = self._modules.index(module)
+        if (
+            settings
+            or not _images_in(inputs) > workers.THREADS
+            or inputs[0].size * self._weights[place] < WORTH
+            or being_watched()
+            or not self._lock.acquire(blocking=False)
+        ):
+            return module.forward(*inputs, **settings)
+        try:
+            self._be_ready()
+            return self._together(place, inputs)
+        finally:
+            self._lock.release()
+
+    def _together(self, place: int, inputs: tuple) -> Tensor:
+        n, shares = len(inputs[0]), len(self._helpers) + 1
+        bounds = [n * k // shares for k in range(shares + 1)]
+        own, *parts = (slice(*ends) for ends in itertools.pairwise(bounds))
+        self._calls += 1
+        handed_out = Node(())  # older than everything in our own share
+        question = {
+            "call": self._calls,
+            "module": place,
+            "inputs": [_kind(x) for x in inputs],
+            "record": is_recording(),
+            "training": [m.training for m in self._inside],
+            "learned": [p.requires_grad for p in self._parameters],
+            "random": backend.rng.bit_generator.state,
+        }
+        answers = [
+            helper.ask(
+                {**question, "part": (n, part.start, part.stop)},
+                [_array(x)[part] for x in inputs if x is not None],
+            )
+            for helper, part in zip(self._helpers, parts, strict=True)
+        ]
+        module = self._modules[place]
+        try:
+            with backend.seeing_part(n, own.start, own.stop):
+                first = module.forward(*(None if x is None else x[own] for x in inputs))
+        except BaseException:
+            self.close()  # whatever they are at, nobody will ask for it
+            raise
+        if not isinstance(first, Tensor) or first.shape[:1] != (own.stop,):
+            got = getattr(first, "shape", type(first).__name__)
+            self.close()
+            raise TypeError(
+                f"{type(module).__name__} promises independent_images, and its forward returned "
+                f"{got} for {own.stop} images; expected one Tensor, with an entry for each"
+            )
+        y = Tensor(np.concatenate([first.data, *(answer.fetch()[0][0] for answer in answers)]))
+        if first.requires_grad:
+            ticket = _Ticket(self._calls, self._helpers, parts)
+            self._record(y, first, own, handed_out, ticket, inputs)
+        return y
+
+    def _record(self, y, first, own: slice, handed_out: Node, ticket: _Ticket, inputs) -> None:
+        """Make y the end of the graph described above."""
+        edges = [
+            (node_of(p), lambda _, i=i: ticket.of_parameter(i))
+            for i, p in enumerate(self._parameters)
+            if p.requires_grad
+        ]
+        learned = [x for x in inputs if _kind(x) == "learned"]
+        edges += [
+            (node_of(x), lambda _, i=i, x=x: ticket.of_input(i, x)) for i, x in enumerate(learned)
+        ]
+        handed_out.inputs, handed_out.rules = zip(*edges, strict=True)
+        nothing = np.zeros((), y.dtype)
+        rules = (lambda g: ticket.send(g)[own], lambda g: nothing)
+        y.requires_grad = True
+        y._node = Node(y.shape, (node_of(first), handed_out), rules)
+
+    def _be_ready(self) -> None:
+        """Have helpers that know the model as it is: new ones, if it was changed since."""
+        if (
+            self._helpers
+            and not any(helper.lost for helper in self._helpers)
+            and [m._changes for m in self._inside] == self._changes
+            and all(
+                p.data is array for p, array in zip(self._parameters, self._arrays, strict=True)
+            )
+        ):
+            return
+        self.close()
+        self._inside = [m for module in self._modules for m in module.modules()]
+        found = (p for module in self._modules for p in module.parameters())
+        self._parameters = list(dict.fromkeys(found))
+        _bring_into_shared_memory(self._parameters)
+        self._changes = [m._changes for m in self._inside]
+        self._arrays = [p.data for p in self._parameters]
+        for _ in range(workers.THREADS - 1):
+            self._helpers.append(Helper(self._modules, self._inside, self._parameters))
+
+    def close(self) -> None:
+        """End the helpers; the next batch gets new ones."""
+        _end(self._helpers)
+
+
+class _Ticket:
+    """A shared call that backward may come for, and the helpers' answers to that."""
+
+    def __init__(self, call: int, helpers: list[Helper], parts: list[slice]):
+        self._call, self._helpers, self._parts = call, list(helpers), parts
+        self._answers: list[Answer] = []
+        weakref.finalize(self, _forget, call, self._helpers)
+
+    def send(self, g):
+        """Give the helpers their parts of g, and return it."""
+        words = {"call": self._call, "retain": graph.retaining}
+        self._answers = [
+            helper.ask(words, [g[part]])
+            for helper, part in zip(self._helpers, self._parts, strict=True)
+        ]
+        return g
+
+    def of_parameter(self, i: int):
+        """Σ over the helpers of the i-th parameter's gradient; None if it has none"""
+        gradients = (answer.fetch()[1] for answer in self._answers)
+        found = [part[i] for part in gradients if i in part]
+        return sum(found[1:], found[0]) if found else None
+
+    def of_input(self, i: int, x: Tensor):
+        """The gradient of the i-th input that has one; zeros for the images of our own share"""
+        gradient = np.zeros_like(x.data)
+        for part, answer in zip(self._parts, self._answers, strict=True):
+            gradient[part] = answer.fetch()[0][i]
+        return gradient
+
+
+def _end(helpers: list[Helper]) -> None:
+    while helpers:
+        helpers.pop().end()
+
+
+def _forget(call: int, helpers: list[Helper]) -> None:
+    for helper in helpers:
+        helper.forgotten.append(call)
+
+
+def _outermost(module: Module) -> Iterator[Module]:
+    """The modules that promise independent images, without those inside of others."""
+    if module.independent_images:
+        if not list(module.buffers()):  # statistics over the batch, say
+            yield module
+        return
+    for value in vars(module).values():
+        if isinstance(value, Module):
+            yield from _outermost(value)
+
+
+def _images_in(inputs: tuple) -> int:
+    """How many images there are, if all inputs are of as many (None aside); otherwise 0"""
+    given = [x for x in inputs if x is not None]
+    if not inputs or not all(isinstance(x, (Tensor, np.ndarray)) and x.ndim for x in given):
+        return 0
+    lengths = {len(x) for x in given}
+    return lengths.pop() if inputs[0] is not None and len(lengths) == 1 else 0
+
+
+def _kind(x) -> str:
+    if x is None:
+        return "none"
+    if isinstance(x, Tensor):
+        return "learned" if x.requires_grad and is_recording() else "tensor"
+    return "array"
+
+
+def _array(x) -> np.ndarray:
+    return x.data if isinstance(x, Tensor) else x
+
+
+def _bring_into_shared_memory(parameters: list[Tensor]) -> None:
+    """What an optimiser keeps flat stays so; each array keeps its values."""
+    at_home = set()
+    for flat in flats_of(parameters):
+        flat.move(shared_zeros(flat.data.size, flat.data.dtype))
+        at_home.update(flat.parameters)
+    others = [p for p in parameters if p not in at_home]
+    for p, array in zip(others, shared_views([p.data for p in others]), strict=True):
+        array[...] = p.data
+        p.data = array
