@@ -4,15 +4,19 @@
     python benchmarks/per_op.py --only "64→64 @32"
 
 Both sides compute the same from the same numbers; first, each is compared with PyTorch in float64.
+All rows come twice: with one thread, which is how each process of a Team runs them in training and
+sampling (see tinydiff/team), and with two, as for who calls an op by itself.
 A gradient is timed alone: our op's derivative rules, PyTorch's torch.autograd.grad.  "gradients"
 are all that a network in training wants of the op, in one go.
 """
 
 import functools
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import harness
+import memory
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -261,14 +265,23 @@ def adam(rounds: int) -> dict:
 
 
 def main() -> None:
-    args = harness.parse(harness.options(__doc__, rounds=5))
+    parser = harness.options(__doc__, rounds=5)
+    parser.add_argument("--here", action="store_true", help="used internally")
+    args = harness.parse(parser)
     measured = {row.name: row.measure for row in rows()} | {"Adam": adam}
     names = harness.chosen(measured, args.only)
-    table = []
-    for name in names:
-        table.append(measured[name](args.rounds))
-        print(harness.table(table[-1:]).splitlines()[-1], flush=True)
-    harness.report("per_op", {"One op at a time": table}, args.out)
+    if args.here:
+        print(json.dumps([measured[name](args.rounds) for name in names]))
+        return
+    words = ["--here", "--rounds", str(args.rounds)]
+    words += [f"--only={text}" for text in args.only or ()]
+    tables = {
+        f"{threads} thread{'s' if threads > 1 else ''}": memory.in_fresh_process(
+            *words, TINYDIFF_NUM_THREADS=str(threads)
+        )
+        for threads in (1, 2)
+    }
+    harness.report("per_op", tables, args.out)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,9 @@ def walk_back(
 ) -> Iterator[tuple[Node, object]]:
     """Yield (node, gradient) for the wanted nodes, newest first (None: for all leaves).
 
+    A leaf comes once for each use of it, with that use's share of its gradient, as soon as it is
+    known: so nobody has to keep the gradients of all leaves until the walk has ended.
+
     gradient      ∂L/∂output, an array of its shape
     retain_graph  do not free the rules, and the arrays they keep, on the way
     """
@@ -66,7 +69,7 @@ def walk_back(
             yield node, gradient
         if not callable(node.rules):
             retaining = retain_graph
-            _apply_rules(node, gradient, useful, gradients, owned)
+            yield from _apply_rules(node, gradient, useful, gradients, owned)
         elif not useful.isdisjoint(node.inputs):
             # The graph that led to node is made again.  It is the newest, so it is walked next.
             older = len(order)
@@ -86,8 +89,13 @@ def _mark_useful(useful: set[Node], nodes: list[Node]) -> None:
             useful.add(node)
 
 
-def _apply_rules(node: Node, gradient, useful: set, gradients: dict, owned: set) -> None:
-    """Add node's share to the gradients of its inputs; ``owned``: those that were added up here."""
+def _apply_rules(
+    node: Node, gradient, useful: set, gradients: dict, owned: set
+) -> Iterator[tuple[Node, object]]:
+    """Yield node's share of its leaves' gradients, and add it to those of its other inputs.
+
+    owned  those that were added up here
+    """
     for source, rule in zip(node.inputs, node.rules, strict=True):
         if source not in useful:
             continue
@@ -95,7 +103,9 @@ def _apply_rules(node: Node, gradient, useful: set, gradients: dict, owned: set)
         if share is None:  # the rule found out that there is no way from one to the other
             continue
         share = _sum_to(share, source.shape)
-        if source not in gradients:
+        if source.leaf:
+            yield source, share
+        elif source not in gradients:
             gradients[source] = share
         elif source in owned:
             kernels.add(gradients[source], share, out=gradients[source])

@@ -176,8 +176,12 @@ def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], *, grad=None, retain
         if not isinstance(tensor, Tensor) or not tensor.requires_grad:
             raise ValueError(f"grad: inputs[{i}] is not a Tensor that requires grad")
     nodes = [node_of(tensor) for tensor in wanted]
-    walk = walk_back(node_of(output), _seed(output, grad), set(nodes), retain_graph)
-    found = {node: xp.array(gradient) for node, gradient in walk}
+    found = {}
+    for node, gradient in walk_back(node_of(output), _seed(output, grad), set(nodes), retain_graph):
+        if node in found:
+            found[node] += gradient
+        else:
+            found[node] = xp.array(gradient)
     gradients = [
         found[n] if n in found else xp.zeros_like(t.data)
         for n, t in zip(nodes, wanted, strict=True)

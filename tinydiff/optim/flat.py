@@ -25,10 +25,12 @@ class Flat:
         self.parameters = parameters
         n = sum(p.size for p in parameters)
         self.data = xp.zeros(n, parameters[0].dtype)
-        self.grad = xp.zeros_like(self.data)
+        self.grad = xp.zeros(n, self.data.dtype)  # not zeros_like, which writes its zeros
         self._views = list(zip(self.split(self.data), self.split(self.grad), strict=True))
         for p, (_, grad) in zip(parameters, self._views, strict=True):
             p._home = grad
+            if p.grad is None:
+                p.grad = grad
         self.gather()
 
     def move(self, data) -> None:

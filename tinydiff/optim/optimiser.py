@@ -77,7 +77,9 @@ class Optimiser:
 
     def _buffer(self, name: str):
         """A flat array of zeros, one number for each of the parameters', kept in the state."""
-        self._buffers[name] = xp.zeros_like(self.flat.data)
+        # Unlike zeros_like, zeros takes no memory before it is written to: helpers that are forked
+        # from here in the meantime (see tinydiff/team) will not have a copy of their own.
+        self._buffers[name] = xp.zeros(self.flat.data.shape, self.flat.data.dtype)
         return self._buffers[name]
 
     def _update(self, theta, grad) -> None:

@@ -106,7 +106,7 @@ class Team:
         place = self._modules.index(module)
         if (
             settings
-            or not _images_in(inputs) > workers.THREADS
+            or _images_in(inputs) < workers.THREADS
             or inputs[0].size * self._weights[place] < WORTH
             or being_watched()
             or not self._lock.acquire(blocking=False)
