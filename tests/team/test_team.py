@@ -403,6 +403,22 @@ def test_helpers_of_two_teams_end_apart(processes, rng):
     two.close()
 
 
+def test_a_process_that_the_user_forks_computes_by_itself(processes, rng):
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    with Team(net) as team:
+        y = net(x).numpy()
+        child = os.fork()
+        if child == 0:
+            with no_grad():
+                same = np.allclose(net(x).numpy(), y, rtol=1e-5, atol=1e-6)
+            with team:  # or with helpers of its own
+                same &= np.allclose(net(x).numpy(), y, rtol=1e-5, atol=1e-6)
+            team.close()
+            os._exit(0 if same and net.calls == [3, 6, 3] else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert (net(x).numpy() == y).all()
+
+
 def test_a_model_has_one_team_as_long_as_it_is_held():
     net = Net()
     team = team_of(net)
@@ -506,6 +522,47 @@ def test_the_end_of_the_program_is_the_helpers_end_too():
     said, helpers = run.stdout.splitlines()
     assert said == "said once"
     assert not any(alive(int(p)) for p in helpers.split())
+
+
+TRAINING = """
+import sys
+import numpy as np
+from tinydiff import nn, ops, optim, Tensor
+from tinydiff.kernels import workers
+from tinydiff.team import team
+from tinydiff.training import Trainer, train
+workers.THREADS, team.WORTH = 2, 0
+
+class Net(nn.Module):
+    independent_images = True
+    def __init__(self):
+        self.layer = nn.Linear(2, 2)
+    def forward(self, x):
+        return self.layer(Tensor(x))
+
+net, x = Net(), np.ones((6, 2), np.float32)
+adam = optim.Adam(net.parameters())
+trainer = Trainer(net, lambda x: ops.mse_loss(net(x), Tensor(x)), [(x,)] * 10**6, adam)
+for record in train(trainer, 10**6, sys.argv[1], save_every=10**6):
+    print("step", record.step, flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_ends_training_with_a_checkpoint(number, tmp_path):
+    run = subprocess.Popen(
+        [sys.executable, "-c", TRAINING, tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stdout.readline() == "step 1\n"
+    os.killpg(run.pid, number)
+    said, errors = run.communicate(timeout=30)
+    last = int((said or "step 1").split()[-1])
+    assert f"Stopped after step {last} of" in errors and "Traceback" not in errors
+    assert td.load(tmp_path / "checkpoint.npz")["step"] == last
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -25,7 +25,7 @@ from tinydiff.nn.module import Module, diverted
 from tinydiff.team.line import End, Line, shared_views
 from tinydiff.tensor import Tensor, no_grad, recording
 
-_ends: weakref.WeakSet[End] = weakref.WeakSet()  # ours, of all lines: no helper's business
+_ours: weakref.WeakSet[Helper] = weakref.WeakSet()
 
 
 class Helper:
@@ -48,8 +48,6 @@ class Helper:
         if self._process == 0:
             try:
                 line.first.close()
-                for end in _ends:
-                    end.close()
                 _Work(modules, inside, parameters, self._gradients).serve(line.second)
             except BaseException:
                 traceback.print_exc()
@@ -57,7 +55,7 @@ class Helper:
                 os._exit(0)
         line.second.close()
         self._end = line.first
-        _ends.add(self._end)
+        _ours.add(self)
 
     def ask(self, words: dict, arrays: Sequence[np.ndarray]) -> Answer:
         """Set it to work; the Answer waits for it when it is looked at."""
@@ -83,7 +81,23 @@ class Helper:
             self._asked = None
         self.lost = True
         self._end.close()
-        os.waitpid(self._process, 0)
+        if self._process:
+            os.waitpid(self._process, 0)
+
+    def leave(self) -> None:
+        """After a fork, in the child: the helper is the parent's."""
+        self._end.close()
+        self.lost, self._asked, self._process = True, None, 0
+
+
+def _after_fork() -> None:
+    for helper in _ours:
+        helper.leave()
+    diverted.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Answer:
@@ -129,13 +143,12 @@ class _Work:
         self.kept: dict[int, tuple[Tensor, list[Tensor]]] = {}
         for p, gradient in zip(parameters, gradients, strict=True):
             p._home = gradient
-        diverted.clear()
         workers.THREADS = 1
 
     def serve(self, end: End) -> None:
         """Answer until the other process hangs up, or is no more."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other one to handle
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for ending in (signal.SIGINT, signal.SIGTERM):  # the other one will see to it, and hang up
+            signal.signal(ending, signal.SIG_IGN)
         gc.freeze()
         with kernels.single_threaded_blas:
             while True:
