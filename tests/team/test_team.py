@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule, denoiser, sampl
 from tinydiff.models import Classifier, UNet
 from tinydiff.nn.watch import watching
 from tinydiff.team import Team, team_of
-from tinydiff.tensor import no_grad
+from tinydiff.tensor import no_grad, op
 from tinydiff.training import Trainer
 
 SMALL = {"base_channels": 8, "channel_mults": (1, 2), "num_res_blocks": 1, "norm_groups": 4}
@@ -235,6 +236,49 @@ def test_helpers_forget_what_no_backward_will_come_for(processes, rng):
         assert team._helpers[0].forgotten == [1]
         net(x).sum().backward()
         assert team._helpers[0].forgotten == [2]
+
+
+def anonymous_memory(process: int) -> int:
+    """In kilobytes."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+def test_forgotten_graphs_are_freed(processes, rng):
+    net, x = Net(), rng.standard_normal((8, 64, 64, 2), dtype=np.float32)
+    with Team(net) as team:
+        for _ in range(3):
+            net(x)
+        before = anonymous_memory(team._helpers[0]._process)
+        for _ in range(20):  # each graph keeps about a megabyte
+            net(x)
+        assert anonymous_memory(team._helpers[0]._process) < before + 5_000
+
+
+def test_a_backward_that_was_broken_off_does_no_harm(processes, rng):
+    here, broken = os.getpid(), True
+
+    @op
+    def fragile(x):
+        def rule(g):
+            if broken and os.getpid() == here:
+                raise ZeroDivisionError
+            return g
+
+        return x.copy(), (rule,)
+
+    class Fragile(Net):
+        def forward(self, x):
+            return super().forward(fragile(x))
+
+    net, x = Fragile(), Tensor(rng.standard_normal((6, 4, 4, 2)), requires_grad=True)
+    net.astype(np.float64)
+    with Team(net):
+        with pytest.raises(ZeroDivisionError):
+            net(x).sum().backward()
+        broken = False
+        together = gradients(net, x)
+    assert_close(gradients(net, x), together)
 
 
 @pytest.mark.parametrize(

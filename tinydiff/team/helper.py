@@ -59,8 +59,8 @@ class Helper:
 
     def ask(self, words: dict, arrays: Sequence[np.ndarray]) -> Answer:
         """Set it to work; the Answer waits for it when it is looked at."""
-        if self._asked is not None:  # its answer lies where the next will
-            self._asked.fetch(keep=True)
+        if self._asked is not None:  # by a backward that was broken off
+            self._asked.fetch()
         forgotten, self.forgotten = self.forgotten, []
         try:
             self._end.send({**words, "forget": forgotten}, arrays)
@@ -101,16 +101,13 @@ if hasattr(os, "register_at_fork"):
 
 
 class Answer:
-    """words, arrays, gradients of the parameters: those of the last answer until the next question
-
-    gradients  place of a parameter → its gradient, of those that the output depends on
-    """
+    """What a helper says to a question; valid until the next."""
 
     def __init__(self, helper: Helper):
         self._helper, self._content = helper, None
 
-    def fetch(self, keep: bool = False) -> tuple[list, dict[int, np.ndarray]]:
-        """Arrays and gradients; with ``keep``, copies that outlive the next question."""
+    def fetch(self) -> tuple[list, dict[int, np.ndarray]]:
+        """The arrays, and the gradients of those parameters, by their places, that have one."""
         if self._content is None:
             helper = self._helper
             helper.lost = True  # unless all goes well
@@ -127,11 +124,7 @@ class Answer:
             helper.lost = False
             if "error" in words:
                 raise RuntimeError(f"a helper process failed:\n{words['error']}")
-            gradients = {i: helper._gradients[i] for i in words["gradients"]}
-            self._content = arrays, gradients
-            if keep:
-                copied = {i: g.copy() for i, g in gradients.items()}
-                self._content = [a.copy() for a in arrays], copied
+            self._content = arrays, {i: helper._gradients[i] for i in words["gradients"]}
         return self._content
 
 
