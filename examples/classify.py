@@ -63,7 +63,7 @@ def main() -> None:
 def predict(model: Classifier, dataset: data.Dataset) -> np.ndarray:
     """The most likely class of each image (N,)"""
     model.eval()
-    with td.no_grad():
+    with td.no_grad(), td.team_of(model):
         parts = [
             to_numpy(model(asarray(x)).data).argmax(axis=1)
             for x, _ in data.ordered(dataset, batch_size=250)
