@@ -18,7 +18,7 @@ from kernel_cases import (
 )
 
 from tinydiff import kernels
-from tinydiff.kernels import plain
+from tinydiff.kernels import plain, workers
 from tinydiff.kernels.window import Window
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -206,6 +206,17 @@ def test_batches_around_the_boundaries_of_workers_and_chunks(settings, rng, set_
         for threads in (2, 3):
             set_threads(threads)
             check(conv(rng, n, 16, 16, window))
+
+
+@pytest.mark.parametrize("n, pixels, channels", [(1, 5000, 33), (3, 2053, 40), (5, 1001, 130)])
+def test_norms_of_images_larger_than_a_piece(n, pixels, channels, rng, set_threads):
+    """Alone, a piece is 65,536 elements: bands of an image, or all of it if L has no divisors."""
+    set_threads(2)
+    groups = 10 if channels % 10 == 0 else channels
+    with workers.alone():
+        for mean in (0.5, 100):
+            case = group_norm(rng, n, pixels, channels, groups, silu=True, mean=mean)
+            check(case, slack=1 if mean < 1 else 10)
 
 
 def test_many_channels(rng):

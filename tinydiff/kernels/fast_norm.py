@@ -7,7 +7,7 @@ Per image and group, with x̂ = (x − μ)·r and r = 1/√(v + ε):
 
 What counts is the number of passes over the images, so both are written as x·(a row) + (a row), a
 row holding a number for each channel.  Sums over pixels are products with a row of ones.  Both take
-two rounds over all pieces, the first for the sums: what lies between, on arrays of a few numbers,
+two rounds over all pieces, the first for the sums: what lies between, on few numbers in float64,
 costs as much as a pass over a piece and is done for all images at once.
 
 The logistic function is a tanh, σ(z) = (1 + t)/2 with t = tanh(z/2), which cannot overflow.  With
@@ -35,7 +35,7 @@ def group_norm(x, weight, bias, groups, eps, silu=False):
     if far_from_zero(mean, variance):
         images.centre(mean)
         offset, variance = images.statistics()  # the offset is what rounding has left
-    rstd = images.to_channels(1 / np.sqrt(variance + np.float32(eps)))
+    rstd = images.to_channels(1 / np.sqrt(variance + eps))
     offset = images.to_channels(offset)
     half = np.float32(0.5 if silu else 1)
     scale, shift = rstd * (half * weight), half * bias
@@ -54,7 +54,8 @@ def group_norm(x, weight, bias, groups, eps, silu=False):
             np.multiply(out, u, out)
 
     images.in_pieces(work)
-    return y, (images, rstd, offset, shift if silu else None), mean, variance
+    statistics = (a.astype(np.float32) for a in (mean, variance))
+    return y, (images, rstd, offset, shift if silu else None), *statistics
 
 
 def group_norm_grad(g, saved, weight):
@@ -99,7 +100,8 @@ def group_norm_grad(g, saved, weight):
         np.add(out, spare, out)
 
     images.in_pieces(work)
-    return gx, half * across.sum(axis=0), half * along.sum(axis=0)
+    sums = ((half * a.sum(axis=0)).astype(np.float32) for a in (across, along))
+    return gx, *sums
 
 
 def far_from_zero(mean, variance) -> bool:
@@ -117,14 +119,15 @@ class _Images:
     def __init__(self, x, groups: int):
         self.n, pixels, self.channels = x.shape
         self.groups, self.size = groups, self.channels // groups
-        self.count = np.float32(pixels * self.size)
+        self.count = pixels * self.size
         image, most = pixels * self.channels, piece(x.size)
         self.bands = _divisor(pixels, image / most)  # of an image
         self.at_once = most // image if self.bands == 1 else 1
         height = pixels // self.bands
         # Rows take long to make if they are long, and to meet many others if they are short.
         self.repeat = _divisor(height, 16 * math.sqrt(image) / self.channels)
-        self.ones = np.ones((1, height), np.float32)
+        self.runs = _divisor(height, height / 1024)  # a long sum in float32 loses digits
+        self.ones = np.ones((1, height // self.runs), np.float32)
         self.parts = self.split(x)
         self.centre_rows = None
 
@@ -133,7 +136,7 @@ class _Images:
 
     def rows(self, per_channel):
         rows = empty(self.n, self.repeat, self.channels)
-        rows[...] = per_channel[:, None]
+        rows[...] = per_channel.astype(np.float32)[:, None]
         return rows.reshape(self.n, 1, -1)
 
     def in_pieces(self, work):
@@ -156,13 +159,13 @@ class _Images:
 
     def sums(self, work):
         """Two sums over the pixels, (2, n, C), of what work(…, sums) puts into its last argument"""
-        sums = np.empty((2, self.n * self.bands, 1, self.channels), np.float32)
+        sums = np.empty((2, self.n * self.bands, self.runs, 1, self.channels), np.float32)
         self.in_pieces(lambda here, of: work(here, of, sums[:, here]))
-        return np.add.reduce(sums.reshape(2, self.n, self.bands, -1), axis=2)
+        return np.add.reduce(sums.reshape(2, self.n, -1, self.channels), axis=2, dtype=np.float64)
 
     def sum(self, a, out):
-        """Σ over the pixels of each band: (bands, 1, C)"""
-        np.matmul(self.ones, a.reshape(len(a), -1, self.channels), out)
+        """Σ over the pixels of each run of each band: (bands, runs, 1, C)"""
+        np.matmul(self.ones, a.reshape(len(a), self.runs, -1, self.channels), out)
 
     def statistics(self):
         """μ and v of each group, (n, G)"""
@@ -177,7 +180,7 @@ class _Images:
 
     def mean(self, sums):
         """(…, C) sums over pixels → (…, G) means of groups"""
-        ones = np.ones(self.size, np.float32)  # NumPy is slow to sum few numbers
+        ones = np.ones(self.size)  # NumPy is slow to sum few numbers
         return (sums.reshape(*sums.shape[:-1], self.groups, -1) @ ones) / self.count
 
     def to_channels(self, per_group):
