@@ -159,6 +159,47 @@ def test_one_thread_inside_does_not_let_another_change_blas():
         assert set(blas_threads()) == {2}
 
 
+def test_alone_means_this_thread_and_blas_at_one_thread_too(set_threads):
+    set_threads(3)
+    seen = []
+
+    def work(low, high, worker):
+        seen.append((worker, threading.get_ident(), *set(blas_threads())))
+
+    with threadpool_limits(2, user_api="blas"):
+        with workers.alone():
+            with workers.alone():
+                assert workers.threads_for(1 << 30) == 1
+            workers.parallel(work, 5, 2, 1 << 30)
+            assert set(blas_threads()) == {1}
+        assert set(blas_threads()) == {2}
+    assert seen == [(0, threading.get_ident(), 1)] * 3
+    assert workers.threads_for(1 << 30) == 3
+
+
+def test_numpys_buffer_is_as_before(set_threads):
+    set_threads(2)
+    before = np.getbufsize()
+    inside = []
+
+    def work(low, high, worker):
+        inside.append(np.getbufsize())
+        if high == 2:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        workers.parallel(work, 2, 1, 1 << 20)
+    assert np.getbufsize() == before
+    assert set(inside) == {workers._BUFFER} != {before}
+
+
+def test_empty_begins_at_a_line_of_the_cache():
+    for shape in [(), (1,), (3, 5), (0, 4), (1 << 20,)]:
+        a = workers.empty(*shape)
+        assert a.shape == shape and a.dtype == np.float32 and a.flags.c_contiguous
+        assert a.ctypes.data % 64 == 0 or a.size == 0
+
+
 FORK = """
     import os, threading, warnings
     import numpy as np
@@ -181,6 +222,16 @@ FORK = """
             os._exit(0 if same and numbers == [[1], [1]] and blas() == [2] else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
+    children_get_the_same()
+
+    # and outside of it again after a fork inside
+    with workers.alone():
+        child = os.fork()
+        if child:
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    if child == 0:
+        children_get_the_same()
+        os._exit(0)
     children_get_the_same()
 
     # Now while another thread is on its way into one,

@@ -22,7 +22,7 @@ from threadpoolctl import ThreadpoolController
 from tinydiff.backend import give_up
 
 SMALL = 1 << 18  # elements below which waking a thread, 0.1 ms, costs more than it saves
-_ROW = 1 << 10  # numbers; NumPy copies shorter rows that meet many others, longer ones not
+_BUFFER = 1 << 10  # numbers; a row that meets many others is copied if it is shorter than NumPy's
 
 
 def _thread_count() -> int:
@@ -37,7 +37,7 @@ def _thread_count() -> int:
 
 
 THREADS = _thread_count()
-_alone = False  # whether all stays on the calling thread: the other cores have work of their own
+_alone = 0  # how many times inside `alone`, where all stays on the calling thread
 _pool: ThreadPoolExecutor | None = None
 _local = threading.local()
 
@@ -71,10 +71,10 @@ class _SingleThreadedBlas:
                 self._set(self.before)
 
     def after_fork(self) -> None:
-        """In the child, only the thread that forked is left, and that one is outside."""
-        if self.inside:
+        """In the child, only the thread that forked is left, and that one is outside, or alone."""
+        if self.inside and not _alone:
             self._set(self.before)
-        self.inside, self.lock = 0, threading.Lock()
+        self.inside, self.lock = _alone, threading.Lock()
 
     @staticmethod
     def _set(numbers) -> None:
@@ -117,13 +117,14 @@ def piece(elements: int) -> int:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """``with alone():`` kernels leave the other cores to other processes."""
+    """``with alone():`` kernels, and BLAS, leave the other cores to other processes."""
     global _alone
-    before, _alone = _alone, True
-    try:
-        yield
-    finally:
-        _alone = before
+    with single_threaded_blas:
+        _alone += 1
+        try:
+            yield
+        finally:
+            _alone -= 1
 
 
 def parallel(work: Callable[[int, int, int], None], n: int, chunk: int, elements: int) -> None:
@@ -137,7 +138,7 @@ def parallel(work: Callable[[int, int, int], None], n: int, chunk: int, elements
 
     def share(worker: int) -> None:
         low, high = n * worker // workers, n * (worker + 1) // workers
-        before = np.setbufsize(_ROW)
+        before = np.setbufsize(_BUFFER)
         try:
             for i in range(low, high, chunk):
                 work(i, min(i + chunk, high), worker)
