@@ -212,29 +212,30 @@ FORK = """
     b = a[:100, :50].copy()
     wanted = matmul(a, b)
 
+    def all_is_the_same():
+        blas = lambda: [lib["num_threads"] for lib in threadpool_info()]
+        numbers = []
+        workers.parallel(lambda *_: numbers.append(blas()), 2, 1, 1 << 20)
+        same = np.array_equal(matmul(a, b), wanted)
+        return same and numbers == [[1], [1]] and blas() == [2]
+
     def children_get_the_same():
         child = os.fork()
         if child == 0:
-            blas = lambda: [lib["num_threads"] for lib in threadpool_info()]
-            numbers = []
-            workers.parallel(lambda *_: numbers.append(blas()), 2, 1, 1 << 20)
-            same = np.array_equal(matmul(a, b), wanted)
-            os._exit(0 if same and numbers == [[1], [1]] and blas() == [2] else 1)
+            os._exit(0 if all_is_the_same() else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
     children_get_the_same()
 
-    # and outside of it again after a fork inside
+    # Born where BLAS has one thread, and gone from there,
     with workers.alone():
         child = os.fork()
         if child:
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     if child == 0:
-        children_get_the_same()
-        os._exit(0)
-    children_get_the_same()
+        os._exit(0 if all_is_the_same() else 1)
 
-    # Now while another thread is on its way into one,
+    # now while another thread is on its way into one,
     with workers.single_threaded_blas.lock:
         children_get_the_same()
 
