@@ -25,6 +25,7 @@ from tinydiff.kernels.workers import empty, parallel, piece, scratch
 
 _ONE, _TWO = np.float32(1), np.float32(2)
 _FAR = 16  # μ² > 16·v counts as large
+_BUFFER = 512  # elements: NumPy shall not copy our rows, which are longer where that is possible
 
 
 def group_norm(x, weight, bias, groups, eps, silu=False):
@@ -145,7 +146,7 @@ class _Images:
         def share(low, high, _):
             work(slice(low, high), slice(low // self.bands, (high - 1) // self.bands + 1))
 
-        parallel(share, self.n * self.bands, self.at_once, self.parts.size)
+        parallel(share, self.n * self.bands, self.at_once, self.parts.size, _BUFFER)
 
     def centre(self, mean):
         """From now on, x − mean takes the place of x."""

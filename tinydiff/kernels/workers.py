@@ -22,7 +22,6 @@ from threadpoolctl import ThreadpoolController
 from tinydiff.backend import give_up
 
 SMALL = 1 << 18  # elements below which waking a thread, 0.1 ms, costs more than it saves
-_BUFFER = 1 << 10  # numbers; a row that meets many others is copied if it is shorter than NumPy's
 
 
 def _thread_count() -> int:
@@ -127,10 +126,14 @@ def alone() -> Iterator[None]:
             _alone -= 1
 
 
-def parallel(work: Callable[[int, int, int], None], n: int, chunk: int, elements: int) -> None:
+def parallel(
+    work: Callable[[int, int, int], None], n: int, chunk: int, elements: int, buffer: int = 0
+) -> None:
     """Call work(low, high, worker) for consecutive chunks of range(n), shared out over workers.
 
     elements   the size of the whole job in array elements; small jobs stay on this thread
+    buffer     NumPy's, in elements, if not as it is: it copies rows shorter than that which meet
+               many others, and longer ones not
     """
     global _pool
     chunk = max(1, chunk)
@@ -138,12 +141,13 @@ def parallel(work: Callable[[int, int, int], None], n: int, chunk: int, elements
 
     def share(worker: int) -> None:
         low, high = n * worker // workers, n * (worker + 1) // workers
-        before = np.setbufsize(_BUFFER)
+        before = np.setbufsize(buffer) if buffer else None
         try:
             for i in range(low, high, chunk):
                 work(i, min(i + chunk, high), worker)
         finally:
-            np.setbufsize(before)
+            if before is not None:
+                np.setbufsize(before)
 
     with single_threaded_blas:
         if workers == 1:
