@@ -123,7 +123,8 @@ class _Images:
         self.count = pixels * self.size
         image, most = pixels * self.channels, piece(x.size)
         self.bands = _divisor(pixels, image / most)  # of an image
-        self.at_once = most // image if self.bands == 1 else 1
+        pieces = max(1, round(x.size / most))  # of the same size: a small one takes as many calls
+        self.at_once = -(-self.n // pieces) if self.bands == 1 else 1
         height = pixels // self.bands
         # Rows take long to make if they are long, and to meet many others if they are short.
         self.repeat = _divisor(height, 16 * math.sqrt(image) / self.channels)
