@@ -150,6 +150,8 @@ def large_cases(rng) -> list[Case]:
         group_norm(rng, 7, 300, 48, 8),
         group_norm(rng, 7, 300, 48, 8, silu=True),
         group_norm(rng, 700, 1, 450, 1),
+        group_norm(rng, 3, 12_000, 16, 4, silu=True),  # images in bands
+        group_norm(rng, 1, 40_000, 20, 20, silu=True),  # all in one image, as in batch norm
     ]
 
 

@@ -30,8 +30,9 @@ def test_group_norm_of_a_large_mean(mean, pixels, rng):
 
 
 @pytest.mark.parametrize("silu", [False, True])
-def test_group_norm_gradient_of_a_large_mean(silu, rng):
-    case = group_norm_case(rng, 4, 256, 32, 8, silu=silu, mean=1e3)
+@pytest.mark.parametrize("pixels", [256, 6000])  # several images at a time, and an image in bands
+def test_group_norm_gradient_of_a_large_mean(silu, pixels, rng):
+    case = group_norm_case(rng, 4, pixels, 32, 8, silu=silu, mean=1e3)
     got, wanted = results(case), results(case, float64(case.arrays), plain)
     for a, b in zip(got, wanted, strict=True):
         assert np.abs(a - b).max() <= 5e-4 * np.abs(b).max()

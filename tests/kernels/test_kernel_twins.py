@@ -208,6 +208,16 @@ def test_batches_around_the_boundaries_of_workers_and_chunks(settings, rng, set_
             check(conv(rng, n, 16, 16, window))
 
 
+@pytest.mark.parametrize("n, pixels, channels", [(1, 5000, 33), (3, 2053, 40), (5, 1001, 130)])
+def test_norms_of_images_larger_than_a_piece(n, pixels, channels, rng, set_threads):
+    """Alone, a piece is 65,536 elements: a band of an image, or all of it if L has no divisors."""
+    set_threads(1)
+    groups = 10 if channels % 10 == 0 else channels
+    for mean in (0.5, 100):
+        case = group_norm(rng, n, pixels, channels, groups, silu=True, mean=mean)
+        check(case, slack=1 if mean < 1 else 10)
+
+
 def test_many_channels(rng):
     check(conv(rng, 2, 512, 384, Window.over((6, 6), (1, 1))))
     check(conv(rng, 2, 256, 300, Window.over((8, 8), (3, 3), padding=1)))

@@ -159,6 +159,44 @@ def test_one_thread_inside_does_not_let_another_change_blas():
         assert set(blas_threads()) == {2}
 
 
+def test_with_cores_lent_all_stays_on_this_thread(set_threads):
+    set_threads(3)
+    seen = []
+    workers.lend()
+    workers.lend()
+    workers.take_back()
+    try:
+        assert workers.threads_for(1 << 30) == 1 and workers.piece(1 << 30) == 1 << 16
+        workers.parallel(lambda *_: seen.append(threading.get_ident()), 5, 2, 1 << 30)
+    finally:
+        workers.take_back()
+    assert seen == [threading.get_ident()] * 3
+    assert workers.threads_for(1 << 30) == 3 and workers.piece(1 << 30) == 1 << 18
+
+
+def test_numpys_buffer_is_as_before(set_threads):
+    set_threads(2)
+    before = np.getbufsize()
+    inside = []
+
+    def work(low, high, worker):
+        inside.append(np.getbufsize())
+        if high == 2:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        workers.parallel(work, 2, 1, 1 << 20, buffer=512)
+    assert np.getbufsize() == before
+    assert inside == [512, 512]
+
+
+def test_empty_begins_at_a_line_of_the_cache():
+    for shape in [(), (1,), (3, 5), (0, 4), (1 << 20,)]:
+        a = workers.empty(*shape)
+        assert a.shape == shape and a.dtype == np.float32 and a.flags.c_contiguous
+        assert a.ctypes.data % 64 == 0 or a.size == 0
+
+
 FORK = """
     import os, threading, warnings
     import numpy as np
@@ -171,14 +209,17 @@ FORK = """
     b = a[:100, :50].copy()
     wanted = matmul(a, b)
 
+    def all_is_the_same():
+        blas = lambda: [lib["num_threads"] for lib in threadpool_info()]
+        numbers = []
+        workers.parallel(lambda *_: numbers.append(blas()), 2, 1, 1 << 20)
+        same = np.array_equal(matmul(a, b), wanted)
+        return same and numbers == [[1], [1]] and blas() == [2]
+
     def children_get_the_same():
         child = os.fork()
         if child == 0:
-            blas = lambda: [lib["num_threads"] for lib in threadpool_info()]
-            numbers = []
-            workers.parallel(lambda *_: numbers.append(blas()), 2, 1, 1 << 20)
-            same = np.array_equal(matmul(a, b), wanted)
-            os._exit(0 if same and numbers == [[1], [1]] and blas() == [2] else 1)
+            os._exit(0 if all_is_the_same() else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
     children_get_the_same()

@@ -122,8 +122,7 @@ def _normaliser(shape, groups: int, silu: bool):
     """The module whose group norm is fastest for this shape."""
     if fast_layer_norm.suits(shape, groups, silu):
         return fast_layer_norm
-    # With a single image (batch norm) or a single pixel there is no work to share.
-    return fast_norm if min(shape[:2]) > 1 else plain
+    return fast_norm if shape[1] > 1 else plain
 
 
 def group_norm(x, weight, bias, groups, eps, silu=False):

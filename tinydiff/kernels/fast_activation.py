@@ -15,10 +15,9 @@ import math
 
 import numpy as np
 
-from tinydiff.kernels.workers import parallel, scratch
+from tinydiff.kernels.workers import empty, parallel, piece, scratch
 
-_CHUNK = 1 << 18  # elements a worker takes at a time
-_HALF, _ONE = np.float32(0.5), np.float32(1)
+_HALF, _ONE, _TWO = np.float32(0.5), np.float32(1), np.float32(2)
 _TWICE_THE_PEAK = np.float32(math.sqrt(2 / math.pi))  # of the normal density
 
 
@@ -41,81 +40,82 @@ def silu(x):
     """`plain.silu`"""
 
     def chain(x, y):
-        half = np.multiply(x, _HALF, out=scratch("half", len(x)))
-        np.tanh(half, out=y)
-        np.add(y, _ONE, out=y)
-        np.multiply(y, half, out=y)
+        half = np.multiply(x, _HALF, scratch("half", len(x)))
+        np.tanh(half, y)
+        np.add(y, _ONE, y)
+        np.multiply(y, half, y)
 
-    return _in_chunks(chain, x)
+    return _in_pieces(chain, x)
 
 
 def silu_grad(g, x):
     """`plain.silu_grad`"""
 
     def chain(g, x, t):
-        rest = np.multiply(x, _HALF, out=scratch("half", len(x)))
-        np.tanh(rest, out=t)
-        np.subtract(rest, np.multiply(rest, t, out=scratch("spare", len(x))), out=rest)
-        np.add(rest, _ONE, out=rest)
-        np.add(t, _ONE, out=t)
-        np.multiply(t, rest, out=t)
-        np.multiply(t, _HALF, out=t)
-        np.multiply(t, g, out=t)
+        half = np.multiply(x, _HALF, scratch("half", len(x)))
+        np.tanh(half, t)
+        np.subtract(_ONE, t, t)
+        np.multiply(half, t, half)
+        np.add(half, _ONE, half)
+        np.subtract(_TWO, t, t)
+        np.multiply(t, half, t)
+        np.multiply(t, _HALF, t)
+        np.multiply(t, g, t)
 
-    return _in_chunks(chain, g, x)
+    return _in_pieces(chain, g, x)
 
 
 def gelu(x):
     """`plain.gelu`"""
 
     def chain(x, y):
-        spare = _tanh_of_fit(x, out=y)
-        np.multiply(x, _HALF, out=spare)
-        np.add(y, _ONE, out=y)
-        np.multiply(y, spare, out=y)
+        half = _tanh_of_fit(x, y)
+        np.multiply(x, _HALF, half)
+        np.add(y, _ONE, y)
+        np.multiply(y, half, y)
 
-    return _in_chunks(chain, x)
+    return _in_pieces(chain, x)
 
 
 def gelu_grad(g, x):
     """`plain.gelu_grad`"""
 
     def chain(g, x, t):
-        density = _tanh_of_fit(x, out=t)
-        np.multiply(density, -_HALF, out=density)
-        np.exp(density, out=density)
-        np.multiply(density, _TWICE_THE_PEAK, out=density)
-        np.multiply(density, x, out=density)
-        np.add(t, density, out=t)
-        np.add(t, _ONE, out=t)
-        np.multiply(t, _HALF, out=t)
-        np.multiply(t, g, out=t)
+        density = _tanh_of_fit(x, t)
+        np.multiply(density, -_HALF, density)
+        np.exp(density, density)
+        np.multiply(density, _TWICE_THE_PEAK, density)
+        np.multiply(density, x, density)
+        np.add(t, density, t)
+        np.add(t, _ONE, t)
+        np.multiply(t, _HALF, t)
+        np.multiply(t, g, t)
 
-    return _in_chunks(chain, g, x)
+    return _in_pieces(chain, g, x)
 
 
 def _tanh_of_fit(x, out):
     """tanh(x·Q(x²)) in ``out``; returns x², in a buffer the caller may write to"""
-    square = np.multiply(x, x, out=scratch("spare", len(x)))
-    np.multiply(square, _Q[-1], out=out)
-    for c in _Q[-2:0:-1]:
-        np.add(out, c, out=out)
-        np.multiply(out, square, out=out)
-    np.add(out, _Q[0], out=out)
-    np.multiply(out, x, out=out)
-    np.tanh(out, out=out)
+    square, fit = scratch("square", len(x)), scratch("fit", len(x))
+    with np.errstate(over="ignore"):  # x² may be ∞, whose tanh and exponential are right
+        np.multiply(x, x, square)
+        np.multiply(square, _Q[-1], fit)
+        for c in _Q[-2:0:-1]:
+            np.add(fit, c, fit)
+            np.multiply(fit, square, fit)
+        np.add(fit, _Q[0], fit)
+        np.multiply(fit, x, fit)
+    np.tanh(fit, out)
     return square
 
 
-def _in_chunks(chain, *arrays):
-    """What chain(*pieces of the arrays, piece of the result) writes into the result."""
-    result = np.empty(arrays[0].shape, np.float32)
-    flat = [np.ascontiguousarray(a).reshape(-1) for a in arrays] + [result.reshape(-1)]
+def _in_pieces(chain, *arrays):
+    """What chain(*pieces of the arrays, piece of the result) writes into the result"""
+    result = empty(*arrays[0].shape)
+    flat = [np.ascontiguousarray(a).reshape(-1) for a in (*arrays, result)]
 
     def work(low, high, _):
-        # x² may overflow to ∞, whose tanh and exponential are right.
-        with np.errstate(over="ignore"):
-            chain(*(a[low:high] for a in flat))
+        chain(*[a[low:high] for a in flat])
 
-    parallel(work, result.size, _CHUNK, result.size)
+    parallel(work, result.size, piece(result.size), result.size)
     return result
