@@ -39,7 +39,16 @@ def conv2d(x, weight, bias, window: Window):
 
 def conv2d_input_grad(g, weight, window: Window):
     """`plain.conv2d_input_grad`"""
-    return conv2d(g, winograd.turned(weight), None, window.backwards())
+    weight = np.ascontiguousarray(weight)
+    gx = np.empty((len(g), *window.image, weight.shape[2]), np.float32)
+    seen = _tiles_at_points(g, window.backwards())
+
+    def work(low, high, _):
+        opposite = winograd.turned_at_points(weight[:, :, low:high])
+        winograd.correlate(seen, opposite, gx[..., low:high], None)
+
+    _by_channels(work, g.shape[3], weight.shape[2])
+    return gx
 
 
 def conv2d_weight_grad(x, g, window: Window):
@@ -56,21 +65,21 @@ def _gradients(x, g, weight, window: Window):
     """Input gradient (None without a weight), weight and bias gradient, as in `winograd`"""
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     channels, filters = x.shape[3], g.shape[3]
-    gx = None if weight is None else np.empty(x.shape, np.float32)
-    gw = np.empty((3, 3, filters, channels), np.float32)
+    if weight is not None:
+        weight, gx = np.ascontiguousarray(weight), np.empty(x.shape, np.float32)
+    gw = np.empty((9, channels, filters), np.float32)
     seen = _tiles_at_points(g, window.backwards())
-    across = seen.swapaxes(1, 2)
 
     def work(low, high, _):
         if weight is not None:
-            turned = winograd.filters_at_points(winograd.turned(weight[:, :, low:high]))
-            winograd.correlate(seen, turned, gx[..., low:high], None)
-        products = np.matmul(across, winograd.blocks_at_points(x[..., low:high]))
-        part = np.matmul(winograd.FILTER_T, products.reshape(36, -1))
-        gw[..., low:high] = part.reshape(3, 3, filters, -1)
+            opposite = winograd.turned_at_points(weight[:, :, low:high])
+            winograd.correlate(seen, opposite, gx[..., low:high], None)
+        blocks = winograd.blocks_at_points(x[..., low:high])
+        products = np.matmul(blocks.swapaxes(1, 2), seen).reshape(36, -1)
+        winograd.transform(winograd.TURNED_T, products, gw[:, low:high].reshape(9, -1))
 
     _by_channels(work, filters, channels)
-    return gx, winograd.turned(gw), sum_rows(g)
+    return (None if weight is None else gx), gw.reshape(3, 3, channels, filters), sum_rows(g)
 
 
 def _tiles_at_points(x, window: Window):
