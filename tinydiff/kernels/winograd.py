@@ -75,8 +75,7 @@ _OUTPUT = np.ascontiguousarray(_BLOCK.swapaxes(1, 2))  # and its transpose
 # With the bias, which is one more term of every output, before the even half and after the odd one.
 _OUTPUT_AND_BIAS = np.stack([np.insert(_OUTPUT[0], 0, 1, 1), np.insert(_OUTPUT[1], 18, 1, 1)])
 _FILTER = np.kron(_G, _G).astype(np.float32)  # (36, 9)
-_TURNED = np.ascontiguousarray(_FILTER[:, ::-1])  # for the kernel turned by 180°
-TURNED_T = np.ascontiguousarray(_TURNED.T)
+TURNED_T = np.ascontiguousarray(_FILTER.T[::-1])  # back to taps, in the order of the turned kernel
 
 # Rows of an array (8·6, ·) before and after the sum and difference of the halves, six at a point:
 # e_a e_b e_0 o_a o_b o_∞ -  -   →   -  -  0 −a −b ∞ a b
@@ -85,7 +84,8 @@ _EVEN, _ODD, _PLUS, _POINTS_ONLY = (
 )
 
 _CACHE = 300_000  # elements of one transformed array that a worker keeps in its cache
-_ENOUGH = 64  # tiles that make the 36 products efficient
+_ENOUGH = 48  # tiles that make the 36 products efficient
+_SMALL = 1_000_000  # multiplications of a product that BLAS does without copying its factors
 _STRETCH = 1 << 11  # columns that BLAS multiplies by a small matrix without copying them first
 
 
@@ -105,13 +105,21 @@ def suits(channels: int, filters: int, window: Window) -> bool:
 
 def conv2d(x, weight, bias, window: Window):
     """`plain.conv2d`"""
-    return _correlation(x, filters_at_points(weight, _shared_transform), bias, window)
+    x = np.ascontiguousarray(x)
+    y = np.empty((len(x), *window.out, weight.shape[3]), np.float32)
+    filters = filters_at_points(weight, _shared_transform)
+
+    def work(low, high, _):
+        correlate(tiles_at_points(x[low:high], window), filters, y[low:high], bias)
+
+    chunk = _images_at_a_time(len(x), window.out, *weight.shape[2:])
+    parallel(work, len(x), chunk, 4 * (x.size + y.size))
+    return y
 
 
 def conv2d_input_grad(g, weight, window: Window):
     """`plain.conv2d_input_grad`"""
-    opposite = turned_at_points(weight, _shared_transform)
-    return _correlation(g, opposite, None, window.backwards())
+    return conv2d(g, turned(weight), None, window.backwards())
 
 
 def conv2d_weight_grad(x, g, window: Window):
@@ -124,26 +132,13 @@ def conv2d_grads(x, g, weight, window: Window):
     return _gradients(x, g, weight, window)
 
 
-def _correlation(x, filters, bias, window: Window):
-    """The outputs of filters at the points (36, C, O)"""
-    x = np.ascontiguousarray(x)
-    y = np.empty((len(x), *window.out, filters.shape[2]), np.float32)
-
-    def work(low, high, _):
-        correlate(tiles_at_points(x[low:high], window), filters, y[low:high], bias)
-
-    chunk = _images_at_a_time(len(x), window.out, *filters.shape[1:])
-    parallel(work, len(x), chunk, 4 * (x.size + y.size))
-    return y
-
-
 def _gradients(x, g, weight, window: Window):
     """Input gradient (None without a weight), weight gradient and bias gradient"""
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     channels, filters = x.shape[3], g.shape[3]
     back = window.backwards()
     gx = None if weight is None else np.empty(x.shape, np.float32)
-    opposite = None if weight is None else turned_at_points(weight, _shared_transform)
+    opposite = None if weight is None else filters_at_points(turned(weight), _shared_transform)
 
     of_images = np.empty((len(g), filters), np.float32)
 
@@ -160,6 +155,11 @@ def _gradients(x, g, weight, window: Window):
     return gx, gw.reshape(3, 3, channels, filters), of_images.sum(axis=0)
 
 
+def turned(weight):
+    """The kernel turned by 180°, input and output channels swapped"""
+    return weight[::-1, ::-1].swapaxes(2, 3)
+
+
 def tiles_at_points(x, window: Window):
     """Bᵀ x B of the tiles that the outputs see: (36, tiles, C), in scratch"""
     return _at_points(_INPUT, _tiles_of(x, window), "tiles at points")
@@ -172,16 +172,8 @@ def blocks_at_points(x):
 
 def filters_at_points(weight, product=None):
     """G w Gᵀ of filters (3, 3, C, O): (36, C, O)"""
-    return (product or transform)(_FILTER, weight.reshape(9, -1)).reshape(36, *weight.shape[2:])
-
-
-def turned_at_points(weight, product=None):
-    """The same for the kernel turned by 180°, input and output channels swapped: (36, O, C)
-
-    Of the slice of a contiguous array by input channels, too, without a copy.
-    """
-    values = (product or transform)(_TURNED, weight.reshape(9, -1))
-    return values.reshape(36, *weight.shape[2:]).swapaxes(1, 2)
+    flat = np.ascontiguousarray(weight).reshape(9, -1)
+    return (product or transform)(_FILTER, flat).reshape(36, *weight.shape[2:])
 
 
 def _at_points(matrix, parts, name: str):
@@ -289,4 +281,5 @@ def tiles_in(size: tuple[int, int]) -> int:
 def _images_at_a_time(n: int, out, channels: int, filters: int) -> int:
     tiles = tiles_in(out)
     fitting = _CACHE // (36 * tiles * max(channels, filters))
-    return max(1, fitting, min(-(-_ENOUGH // tiles), n // 2))
+    small = _SMALL // (tiles * channels * filters)
+    return max(1, min(fitting, small), min(-(-_ENOUGH // tiles), n // 2))
