@@ -107,7 +107,7 @@ def conv2d_grads(x, g, weight, window: Window):
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     turned = np.ascontiguousarray(weight[::-1, ::-1].swapaxes(2, 3)).reshape(-1, channels)
     gx = np.empty(x.shape, np.float32)
-    back = window.backwards()
+    back = window.backwards
 
     of_images = np.empty((len(g), filters), np.float32)
 

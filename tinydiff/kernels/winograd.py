@@ -119,7 +119,7 @@ def conv2d(x, weight, bias, window: Window):
 
 def conv2d_input_grad(g, weight, window: Window):
     """`plain.conv2d_input_grad`"""
-    return conv2d(g, turned(weight), None, window.backwards())
+    return conv2d(g, turned(weight), None, window.backwards)
 
 
 def conv2d_weight_grad(x, g, window: Window):
@@ -136,7 +136,7 @@ def _gradients(x, g, weight, window: Window):
     """Input gradient (None without a weight), weight gradient and bias gradient"""
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     channels, filters = x.shape[3], g.shape[3]
-    back = window.backwards()
+    back = window.backwards
     gx = None if weight is None else np.empty(x.shape, np.float32)
     opposite = None if weight is None else filters_at_points(turned(weight), _shared_transform)
 

@@ -39,7 +39,7 @@ def conv2d(x, weight, bias, window: Window):
 
 def conv2d_input_grad(g, weight, window: Window):
     """`plain.conv2d_input_grad`"""
-    return conv2d(g, winograd.turned(weight), None, window.backwards())
+    return conv2d(g, winograd.turned(weight), None, window.backwards)
 
 
 def conv2d_weight_grad(x, g, window: Window):
@@ -58,7 +58,7 @@ def _gradients(x, g, weight, window: Window):
     channels, filters = x.shape[3], g.shape[3]
     gx = None if weight is None else np.empty(x.shape, np.float32)
     gw = np.empty((9, channels, filters), np.float32)
-    seen = _tiles_at_points(g, window.backwards())
+    seen = _tiles_at_points(g, window.backwards)
 
     def work(low, high, _):
         if weight is not None:
