@@ -7,6 +7,35 @@ import numpy as np
 from tinydiff.kernels.workers import parallel, parallel_sum, single_threaded_blas
 
 _TINY = 1 << 15  # multiplications that BLAS never shares among threads, whatever it may do
+SMALL = 1_000_000  # those of a product that BLAS does without first copying its factors
+
+
+def multiply_rows(a, b, out) -> None:
+    """out = a @ b, (many, k) @ (k, m), in stretches of rows that BLAS takes as they lie"""
+    stretch = SMALL // max(b.size, 1) // 16 * 16
+    whole = len(a) // stretch * stretch if stretch else 0
+    if whole:
+        b = np.ascontiguousarray(b)
+        np.matmul(_stretches(a[:whole], stretch), b, out=_stretches(out[:whole], stretch))
+    if whole < len(a):
+        np.matmul(a[whole:], b, out=out[whole:])
+
+
+def multiply_columns(a, b, out) -> None:
+    """out = aᵀ @ b, (many, k) and (many, m), likewise where k·m is small"""
+    stretch = SMALL // max(out.size, 1) // 16 * 16
+    whole = len(a) // stretch * stretch if stretch >= 64 else 0
+    if whole == 0:
+        np.matmul(a.T, b, out=out)
+        return
+    across = _stretches(a[:whole], stretch).swapaxes(1, 2)
+    np.matmul(across, _stretches(b[:whole], stretch)).sum(axis=0, out=out)
+    if whole < len(a):
+        out += a[whole:].T @ b[whole:]
+
+
+def _stretches(a, length: int):
+    return a.reshape(-1, length, a.shape[1])
 
 
 def matmul(a, b):
@@ -23,7 +52,10 @@ def matmul(a, b):
     y = np.empty((*rows.shape[:-1], b.shape[-1]), np.float32)
 
     def work(low, high, _):
-        np.matmul(rows[low:high], b if b.ndim == 2 else b[low:high], out=y[low:high])
+        if b.ndim == 2:
+            multiply_rows(rows[low:high], b, y[low:high])
+        else:
+            np.matmul(rows[low:high], b[low:high], out=y[low:high])
 
     parallel(work, len(rows), len(rows), a.size + y.size)
     return y.reshape(*lead, b.shape[-1])
@@ -36,7 +68,7 @@ def linear(x, weight, bias):
     y = np.empty((len(x), weight.shape[1]), np.float32)
 
     def work(low, high, _):
-        np.matmul(x[low:high], weight, out=y[low:high])
+        multiply_rows(x[low:high], weight, y[low:high])
         np.add(y[low:high], bias, out=y[low:high])
 
     parallel(work, len(x), len(x), x.size + y.size)
@@ -47,7 +79,7 @@ def matmul_t(a, b):
     """`plain.matmul_t`"""
 
     def work(low, high, out):
-        np.matmul(a[low:high].T, b[low:high], out=out)
+        multiply_columns(a[low:high], b[low:high], out)
 
     return parallel_sum(work, len(a), len(a), a.size + b.size, (a.shape[1], b.shape[1]))
 

@@ -35,7 +35,7 @@ deep neural networks", ACM Trans. Math. Softw. 46, 2020.
 
 import numpy as np
 
-from tinydiff.kernels.fast import sum_pixels
+from tinydiff.kernels.fast import SMALL, sum_pixels
 from tinydiff.kernels.frame import framed
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.workers import parallel, parallel_sum, scratch
@@ -85,7 +85,6 @@ _EVEN, _ODD, _PLUS, _POINTS_ONLY = (
 
 _CACHE = 300_000  # elements of one transformed array that a worker keeps in its cache
 _ENOUGH = 48  # tiles that make the 36 products efficient
-_SMALL = 1_000_000  # multiplications of a product that BLAS does without copying its factors
 _STRETCH = 1 << 11  # columns that BLAS multiplies by a small matrix without copying them first
 
 
@@ -281,5 +280,5 @@ def tiles_in(size: tuple[int, int]) -> int:
 def _images_at_a_time(n: int, out, channels: int, filters: int) -> int:
     tiles = tiles_in(out)
     fitting = _CACHE // (36 * tiles * max(channels, filters))
-    small = _SMALL // (tiles * channels * filters)
+    small = SMALL // (tiles * channels * filters)
     return max(1, min(fitting, small), min(-(-_ENOUGH // tiles), n // 2))
