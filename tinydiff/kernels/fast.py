@@ -11,20 +11,25 @@ SMALL = 1_000_000  # those of a product that BLAS does without first copying its
 
 
 def multiply_rows(a, b, out) -> None:
-    """out = a @ b, (many, k) @ (k, m), in stretches of rows that BLAS takes as they lie"""
-    stretch = SMALL // max(b.size, 1) // 16 * 16
-    whole = len(a) // stretch * stretch if stretch else 0
+    """out = a @ b, (…, many, k) @ (…, k, m), in stretches of rows that BLAS takes as they lie
+
+    Measured to pay for stretches of some length, and always where the results fill whole registers.
+    """
+    rows, stretch = a.shape[-2], _stretch(b.shape[-2] * b.shape[-1])
+    least = 16 if b.shape[-1] in (32, 64) else 64
+    whole = rows // stretch * stretch if stretch >= least else 0
     if whole:
         b = np.ascontiguousarray(b)
-        np.matmul(_stretches(a[:whole], stretch), b, out=_stretches(out[:whole], stretch))
-    if whole < len(a):
-        np.matmul(a[whole:], b, out=out[whole:])
+        parts, into = (_stretches(c[..., :whole, :], stretch) for c in (a, out))
+        np.matmul(parts, b[..., None, :, :], out=into)
+    if whole < rows:
+        np.matmul(a[..., whole:, :], b, out=out[..., whole:, :])
 
 
 def multiply_columns(a, b, out) -> None:
-    """out = aᵀ @ b, (many, k) and (many, m), likewise where k·m is small"""
-    stretch = SMALL // max(out.size, 1) // 16 * 16
-    whole = len(a) // stretch * stretch if stretch >= 64 else 0
+    """out = aᵀ @ b, (many, k) and (many, m), likewise where there is little to be summed up"""
+    stretch = _stretch(out.size)
+    whole = len(a) // stretch * stretch if stretch >= 100 else 0
     if whole == 0:
         np.matmul(a.T, b, out=out)
         return
@@ -34,8 +39,13 @@ def multiply_columns(a, b, out) -> None:
         out += a[whole:].T @ b[whole:]
 
 
+def _stretch(each: int) -> int:
+    """How many rows of so many multiplications make a small product: a multiple of 16"""
+    return SMALL // max(each, 1) // 16 * 16
+
+
 def _stretches(a, length: int):
-    return a.reshape(-1, length, a.shape[1])
+    return a.reshape(*a.shape[:-2], -1, length, a.shape[-1])
 
 
 def matmul(a, b):
