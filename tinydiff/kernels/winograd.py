@@ -150,8 +150,9 @@ def _gradients(x, g, weight, window: Window):
 
     chunk = _images_at_a_time(len(x), window.image, channels, filters)
     total = parallel_sum(work, len(x), chunk, 4 * (x.size + g.size), (36, channels, filters))
-    gw = _shared_transform(TURNED_T, total.reshape(36, -1))
-    return gx, gw.reshape(3, 3, channels, filters), of_images.sum(axis=0)
+    gw = np.empty((3, 3, channels, filters), np.float32)
+    _shared_transform(TURNED_T, total.reshape(36, -1), gw.reshape(9, -1))
+    return gx, gw, of_images.sum(axis=0)
 
 
 def turned(weight):
@@ -170,9 +171,12 @@ def blocks_at_points(x):
 
 
 def filters_at_points(weight, product=None):
-    """G w Gᵀ of filters (3, 3, C, O): (36, C, O)"""
-    flat = np.ascontiguousarray(weight).reshape(9, -1)
-    return (product or transform)(_FILTER, flat).reshape(36, *weight.shape[2:])
+    """G w Gᵀ of filters (3, 3, C, O): (36, C, O), in scratch"""
+    taps = scratch("taps", *weight.shape)
+    np.copyto(taps, weight)
+    values = scratch("filters", 36, *weight.shape[2:])
+    (product or transform)(_FILTER, taps.reshape(9, -1), values.reshape(36, -1))
+    return values
 
 
 def _at_points(matrix, parts, name: str):
@@ -240,17 +244,15 @@ def _tiles_of(x, window: Window):
     return tiles.reshape(2, 18, -1, c)
 
 
-def transform(matrix, x, out=None):
-    """matrix @ x for a small matrix: (…, m, k) and (…, k, many) → (…, m, many)"""
+def transform(matrix, x, out) -> None:
+    """out = matrix @ x for a small matrix: (…, m, k) and (…, k, many) → (…, m, many)"""
     n = x.shape[-1]
-    y = np.empty((*matrix.shape[:-1], n), np.float32) if out is None else out
     whole = n - n % _STRETCH
     if whole:
-        parts, into = (_in_stretches(a[..., :whole]) for a in (x, y))
+        parts, into = (_in_stretches(a[..., :whole]) for a in (x, out))
         np.matmul(matrix[..., None, :, :], parts, out=into)
     if whole < n:
-        np.matmul(matrix, x[..., whole:], out=y[..., whole:])
-    return y
+        np.matmul(matrix, x[..., whole:], out=out[..., whole:])
 
 
 def _in_stretches(a):
@@ -258,15 +260,13 @@ def _in_stretches(a):
     return a.reshape(*a.shape[:-1], -1, _STRETCH).swapaxes(-2, -3)
 
 
-def _shared_transform(matrix, x):
+def _shared_transform(matrix, x, out) -> None:
     """`transform`, shared out over the columns of x"""
-    y = np.empty((len(matrix), x.shape[1]), np.float32)
 
     def work(low, high, _):
-        transform(matrix, x[:, low:high], y[:, low:high])
+        transform(matrix, x[:, low:high], out[:, low:high])
 
-    parallel(work, x.shape[1], x.shape[1], x.size + y.size)
-    return y
+    parallel(work, x.shape[1], x.shape[1], x.size + out.size)
 
 
 def _tiles(n: int) -> int:
