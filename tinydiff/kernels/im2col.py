@@ -90,8 +90,9 @@ def conv2d_input_grad(g, weight, window: Window):
             multiply_rows(rows, w.reshape(-1, channels), product)
             np.copyto(target, product.reshape(target.shape))
 
-    elements = g[0].size * weight[:, :, 0, 0].size
-    parallel(work, n, _ROWS // elements, n * elements)
+    longest = max(math.prod(w.shape[:3]) for w in turned)
+    area = math.prod(window.image) // math.prod(window.stride)
+    parallel(work, n, _ROWS // max(area * longest, 1), n * g[0].size * math.prod(window.kernel))
     return gx
 
 
