@@ -133,6 +133,7 @@ def large_cases(rng) -> list[Case]:
         conv(rng, 7, 24, 32, Window.over((20, 17), (3, 3), padding=1)),
         conv(rng, 7, 72, 160, Window.over((8, 7), (3, 3), padding=1)),  # more channels than tiles
         conv(rng, 7, 32, 3, Window.over((20, 17), (3, 3), padding=1)),
+        conv(rng, 7, 3, 40, Window.over((20, 17), (3, 3), stride=(1, 2), padding=1)),
         conv(rng, 7, 13, 9, Window.over((20, 17), (3, 2), dilation=2, **same)),
         conv(rng, 7, 20, 24, Window.over((20, 18), (4, 4), stride=2, padding=1)),
         conv(rng, 7, 20, 24, Window.over((31, 28), (2, 3), stride=3), bias=False),

@@ -80,6 +80,12 @@ def few_filters_conv(rng):
     return conv(rng, integers(rng, (1, 7))[0], channels, filters, window, rng.random() < 0.5)
 
 
+def few_channels_conv(rng):
+    """From a few channels, of any geometry."""
+    window = drawn_window(rng, (1, 20), (2, 4))
+    return conv(rng, *integers(rng, (1, 7), (1, 6), (9, 40)), window, rng.random() < 0.5)
+
+
 def grouped_conv(rng):
     groups, c, o, n = integers(rng, (2, 4), (1, 5), (1, 5), (1, 3))
     window = Window.over((9, 8), (3, 2), stride=2, padding="same", groups=groups)
@@ -144,6 +150,7 @@ def any_layer_norm(rng):
         (conv3x3, 50),
         (deep_conv3x3, 40),
         (few_filters_conv, 60),
+        (few_channels_conv, 50),
         (grouped_conv, 20),
         (any_matmul, 30),
         (any_stack_of_matmuls, 40),

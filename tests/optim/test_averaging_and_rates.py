@@ -104,7 +104,7 @@ def test_clipping_scales_all_gradients_together():
 
 
 def test_clipping_an_optimiser(monkeypatch):
-    monkeypatch.setattr(update, "CHUNK", 3)
+    monkeypatch.setattr(update, "piece", lambda n: 3)
     parameters = parameters_with_gradients(np.full(7, 2.0), np.full((3, 3), 2.0))
     optimiser = optim.SGD(parameters, 1.0)
     assert optim.clip_grad_norm(optimiser, 2.0) == 8

@@ -49,7 +49,7 @@ IDS = [f"{kind.__name__}-{len(settings)}" for kind, _, settings in RULES]
 
 @pytest.mark.parametrize(("kind", "rule", "settings"), RULES, ids=IDS)
 def test_twenty_steps_by_the_equation(kind, rule, settings, monkeypatch):
-    monkeypatch.setattr(update, "CHUNK", 8)  # several stretches, the last one short
+    monkeypatch.setattr(update, "piece", lambda n: 8)  # several stretches, the last one short
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(shape) for shape in ((3, 4), (5,), (2, 1, 2))]
     parameters = [Parameter(asarray(a, np.float64)) for a in arrays]

@@ -17,6 +17,7 @@ from tinydiff.kernels import (
     fast_attention,
     fast_layer_norm,
     fast_norm,
+    few_channels,
     few_filters,
     im2col,
     plain,
@@ -54,6 +55,8 @@ def _convolution(images: int, channels: int, filters: int, window: Window, *arra
 def conv2d(x, weight, bias, window):
     if few_filters.suits(*weight.shape[2:], window) and _fast(x, weight, bias):
         return few_filters.conv2d(x, weight, bias, window)
+    if few_channels.suits(x.shape[3], window) and _fast(x, weight, bias):
+        return few_channels.conv2d(x, weight, bias, window)
     kernel = _convolution(len(x), x.shape[3], weight.shape[3], window, x, weight, bias)
     return kernel.conv2d(x, weight, bias, window)
 
@@ -67,6 +70,8 @@ def conv2d_input_grad(g, weight, window):
 
 
 def conv2d_weight_grad(x, g, window):
+    if few_channels.suits(x.shape[3], window) and _fast(x, g):
+        return few_channels.conv2d_weight_grad(x, g, window)
     kernel = _convolution(len(x), x.shape[3], g.shape[3], window, x, g)
     return kernel.conv2d_weight_grad(x, g, window)
 

@@ -7,6 +7,45 @@ import numpy as np
 from tinydiff.kernels.workers import parallel, parallel_sum, single_threaded_blas
 
 _TINY = 1 << 15  # multiplications that BLAS never shares among threads, whatever it may do
+SMALL = 1_000_000  # those of a product that BLAS does without first copying its factors
+
+
+def multiply_rows(a, b, out) -> None:
+    """out = a @ b, (…, many, k) @ (…, k, m), in stretches of rows that BLAS takes as they lie
+
+    Measured to pay for stretches of some length, and always where the results fill whole registers.
+    """
+    rows, stretch = a.shape[-2], _stretch(b.shape[-2] * b.shape[-1])
+    least = 16 if b.shape[-1] in (32, 64) else 64
+    whole = rows // stretch * stretch if stretch >= least else 0
+    if whole:
+        b = np.ascontiguousarray(b)
+        parts, into = (_stretches(c[..., :whole, :], stretch) for c in (a, out))
+        np.matmul(parts, b[..., None, :, :], out=into)
+    if whole < rows:
+        np.matmul(a[..., whole:, :], b, out=out[..., whole:, :])
+
+
+def multiply_columns(a, b, out) -> None:
+    """out = aᵀ @ b, (many, k) and (many, m), likewise where there is little to be summed up"""
+    stretch = _stretch(out.size)
+    whole = len(a) // stretch * stretch if stretch >= 100 else 0
+    if whole == 0:
+        np.matmul(a.T, b, out=out)
+        return
+    across = _stretches(a[:whole], stretch).swapaxes(1, 2)
+    np.matmul(across, _stretches(b[:whole], stretch)).sum(axis=0, out=out)
+    if whole < len(a):
+        out += a[whole:].T @ b[whole:]
+
+
+def _stretch(each: int) -> int:
+    """How many rows of so many multiplications make a small product: a multiple of 16"""
+    return SMALL // max(each, 1) // 16 * 16
+
+
+def _stretches(a, length: int):
+    return a.reshape(*a.shape[:-2], -1, length, a.shape[-1])
 
 
 def matmul(a, b):
@@ -23,7 +62,10 @@ def matmul(a, b):
     y = np.empty((*rows.shape[:-1], b.shape[-1]), np.float32)
 
     def work(low, high, _):
-        np.matmul(rows[low:high], b if b.ndim == 2 else b[low:high], out=y[low:high])
+        if b.ndim == 2:
+            multiply_rows(rows[low:high], b, y[low:high])
+        else:
+            np.matmul(rows[low:high], b[low:high], out=y[low:high])
 
     parallel(work, len(rows), len(rows), a.size + y.size)
     return y.reshape(*lead, b.shape[-1])
@@ -36,7 +78,7 @@ def linear(x, weight, bias):
     y = np.empty((len(x), weight.shape[1]), np.float32)
 
     def work(low, high, _):
-        np.matmul(x[low:high], weight, out=y[low:high])
+        multiply_rows(x[low:high], weight, y[low:high])
         np.add(y[low:high], bias, out=y[low:high])
 
     parallel(work, len(x), len(x), x.size + y.size)
@@ -47,7 +89,7 @@ def matmul_t(a, b):
     """`plain.matmul_t`"""
 
     def work(low, high, out):
-        np.matmul(a[low:high].T, b[low:high], out=out)
+        multiply_columns(a[low:high], b[low:high], out)
 
     return parallel_sum(work, len(a), len(a), a.size + b.size, (a.shape[1], b.shape[1]))
 

@@ -15,6 +15,7 @@ Source: T. Dao et al., "FlashAttention", 2022, section 3.1 and appendix B.
 
 import numpy as np
 
+from tinydiff.kernels.fast import multiply_rows
 from tinydiff.kernels.workers import parallel, scratch
 
 _CHUNK = 1 << 17  # weights at a time
@@ -37,7 +38,7 @@ def attention(q, k, v, mask, scale):
             np.subtract(e, largest, out=e)
         np.exp(e, out=e)
         np.reciprocal(np.matmul(e, ones), out=rest)
-        np.matmul(e, v, out=y)
+        multiply_rows(e, v, y)
         np.multiply(y, rest, out=y)
 
     _by_heads(work, k.shape[-2], q, k, v, _everywhere(mask, q, k), y, largest, rest)
@@ -56,13 +57,13 @@ def attention_grad(g, q, k, v, mask, saved, scale, out):
             np.subtract(e, largest, out=e)
         np.exp(e, out=e)
         scaled = g * rest
-        np.matmul(e.swapaxes(2, 3), scaled, out=gv)
+        multiply_rows(e.swapaxes(2, 3), scaled, gv)
         slope = scratch("slope", *e.shape) if gs is None else gs
         np.matmul(scaled, v.swapaxes(2, 3), out=slope)
         np.subtract(slope, (scaled * y).sum(axis=3, keepdims=True), out=slope)
         np.multiply(slope, e, out=slope)
-        np.matmul(slope, k * scale, out=gq)
-        np.matmul(slope.swapaxes(2, 3), q * scale, out=gk)
+        multiply_rows(slope, k * scale, gq)
+        multiply_rows(slope.swapaxes(2, 3), q * scale, gk)
 
     mask = _everywhere(mask, q, k)
     _by_heads(work, k.shape[-2], g, q, k, v, mask, y, largest, rest, *out, gs)

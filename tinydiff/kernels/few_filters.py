@@ -56,4 +56,4 @@ def conv2d(x, weight, bias, window: Window):
 
 def conv2d_input_grad(g, weight, window: Window):
     """`plain.conv2d_input_grad`"""
-    return conv2d(g, weight[::-1, ::-1].swapaxes(2, 3), None, window.backwards())
+    return conv2d(g, weight[::-1, ::-1].swapaxes(2, 3), None, window.backwards)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinydiff.kernels.fast import sum_pixels, sum_rows
+from tinydiff.kernels.fast import multiply_columns, multiply_rows, sum_pixels, sum_rows
 from tinydiff.kernels.frame import framed
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.workers import parallel, parallel_sum, scratch
@@ -39,7 +39,7 @@ def conv2d(x, weight, bias, window: Window):
     def work(low, high, _):
         rows = _seen(x[low:high], window)
         out = y[low:high].reshape(len(rows), filters)
-        np.matmul(rows, matrix, out=out)
+        multiply_rows(rows, matrix, out)
         if bias is not None:
             np.add(out, bias, out=out)
 
@@ -55,7 +55,7 @@ def conv2d_weight_grad(x, g, window: Window):
 
     def work(low, high, out):
         rows = _seen(x[low:high], window)
-        np.matmul(rows.T, g[low:high].reshape(len(rows), filters), out=out)
+        multiply_columns(rows, g[low:high].reshape(len(rows), filters), out)
 
     elements = h * w * taps
     total = parallel_sum(work, n, _ROWS // elements, n * elements, (taps, filters))
@@ -87,11 +87,12 @@ def conv2d_input_grad(g, weight, window: Window):
             start = (top + down.start, left + right.start)
             rows = _rows(padded, w.shape[:2], (1, 1), dilation, target.shape[1:3], start)
             product = scratch("product", len(rows), channels)
-            np.matmul(rows, w.reshape(-1, channels), out=product)
+            multiply_rows(rows, w.reshape(-1, channels), product)
             np.copyto(target, product.reshape(target.shape))
 
-    elements = g[0].size * weight[:, :, 0, 0].size
-    parallel(work, n, _ROWS // elements, n * elements)
+    longest = max(math.prod(w.shape[:3]) for w in turned)
+    area = math.prod(window.image) // math.prod(window.stride)
+    parallel(work, n, _ROWS // max(area * longest, 1), n * g[0].size * math.prod(window.kernel))
     return gx
 
 
@@ -107,15 +108,15 @@ def conv2d_grads(x, g, weight, window: Window):
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     turned = np.ascontiguousarray(weight[::-1, ::-1].swapaxes(2, 3)).reshape(-1, channels)
     gx = np.empty(x.shape, np.float32)
-    back = window.backwards()
+    back = window.backwards
 
     of_images = np.empty((len(g), filters), np.float32)
 
     def work(low, high, out):
         of_images[low:high] = sum_pixels(g[low:high])
         rows = _seen(g[low:high], back)
-        np.matmul(rows, turned, out=gx[low:high].reshape(len(rows), channels))
-        np.matmul(rows.T, x[low:high].reshape(len(rows), channels), out=out)
+        multiply_rows(rows, turned, gx[low:high].reshape(len(rows), channels))
+        multiply_columns(rows, x[low:high].reshape(len(rows), channels), out)
 
     elements = math.prod(window.image) * len(turned)
     total = parallel_sum(work, len(x), _ROWS // elements, len(x) * elements, turned.shape)

@@ -12,9 +12,7 @@ import numpy as np
 
 from tinydiff import backend
 from tinydiff.backend import xp
-from tinydiff.kernels.workers import parallel
-
-CHUNK = 1 << 17
+from tinydiff.kernels.workers import parallel, piece
 
 
 def _in_stretches(work: Callable, *arrays) -> None:
@@ -22,7 +20,7 @@ def _in_stretches(work: Callable, *arrays) -> None:
     if backend.name != "numpy":
         return work(*arrays)
     n = len(arrays[0])
-    parallel(lambda low, high, _: work(*(a[low:high] for a in arrays)), n, CHUNK, n)
+    parallel(lambda low, high, _: work(*(a[low:high] for a in arrays)), n, piece(n), n)
 
 
 def sgd(theta, grad, velocity, *, lr, momentum, nesterov, weight_decay) -> None:

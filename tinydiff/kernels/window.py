@@ -8,6 +8,7 @@ Output pixel (i, j) and tap (a, b) of the window meet at the input pixel
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from numbers import Integral
 
@@ -16,6 +17,8 @@ Pair = int | tuple[int, int]
 
 def pair(value: Pair, name: str, least: int) -> tuple[int, int]:
     """An int or a pair of them as a pair, checked against its smallest legal value."""
+    if type(value) is int and value >= least:  # as nearly always
+        return value, value
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2 or any(not isinstance(v, Integral) or v < least for v in both):
         raise ValueError(f"{name} is {value!r}, expected an int ≥ {least} or a pair of them")
@@ -55,7 +58,13 @@ class Window:
         "same" puts the odd pixel of padding at the end, as Keras and PyTorch do.
         """
         stride, dilation = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
-        image, kernel = tuple(image), tuple(kernel)
+        if not isinstance(padding, str):
+            padding = pair(padding, "padding", 0)
+        return cls._over(tuple(image), tuple(kernel), stride, padding, dilation, groups)
+
+    @classmethod
+    @functools.lru_cache(maxsize=1 << 10)  # a network asks for the same ones at every step
+    def _over(cls, image, kernel, stride, padding, dilation, groups) -> Window:
         spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
         if padding == "same":
             totals = [
@@ -66,7 +75,7 @@ class Window:
         elif isinstance(padding, str):
             raise ValueError(f'padding is {padding!r}, expected an int, a pair or "same"')
         else:
-            padding = tuple((p, p) for p in pair(padding, "padding", 0))
+            padding = tuple((p, p) for p in padding)
         out = tuple(
             (n + sum(p) - span) // s + 1
             for n, p, span, s in zip(image, padding, spans, stride, strict=True)
@@ -78,7 +87,7 @@ class Window:
             )
         return cls(image, kernel, stride, dilation, padding, out, groups)
 
-    @property
+    @functools.cached_property
     def padded(self) -> tuple[int, int]:
         """(H, W) of the input with its padding."""
         return tuple(n + sum(p) for n, p in zip(self.image, self.padding, strict=True))
@@ -89,6 +98,7 @@ class Window:
         (top, _), (left, _) = self.padding
         return slice(None), slice(top, top + self.image[0]), slice(left, left + self.image[1])
 
+    @functools.cached_property
     def backwards(self) -> Window:
         """The window of the input gradient, with stride 1: over g, the kernel turned by 180°.
 

@@ -35,7 +35,7 @@ deep neural networks", ACM Trans. Math. Softw. 46, 2020.
 
 import numpy as np
 
-from tinydiff.kernels.fast import sum_pixels
+from tinydiff.kernels.fast import SMALL, sum_pixels
 from tinydiff.kernels.frame import framed
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.workers import parallel, parallel_sum, scratch
@@ -72,8 +72,10 @@ _BT, _G, _A = _matrices()
 _INPUT = _in_halves(_BT)  # (2, 18, 18): a 6×6 tile
 _BLOCK = _in_halves(_A)  # (2, 18, 8): a 4×4 block
 _OUTPUT = np.ascontiguousarray(_BLOCK.swapaxes(1, 2))  # and its transpose
+# With the bias, which is one more term of every output, before the even half and after the odd one.
+_OUTPUT_AND_BIAS = np.stack([np.insert(_OUTPUT[0], 0, 1, 1), np.insert(_OUTPUT[1], 18, 1, 1)])
 _FILTER = np.kron(_G, _G).astype(np.float32)  # (36, 9)
-FILTER_T = np.ascontiguousarray(_FILTER.T)
+TURNED_T = np.ascontiguousarray(_FILTER.T[::-1])  # back to taps, in the order of the turned kernel
 
 # Rows of an array (8·6, ·) before and after the sum and difference of the halves, six at a point:
 # e_a e_b e_0 o_a o_b o_∞ -  -   →   -  -  0 −a −b ∞ a b
@@ -82,7 +84,8 @@ _EVEN, _ODD, _PLUS, _POINTS_ONLY = (
 )
 
 _CACHE = 300_000  # elements of one transformed array that a worker keeps in its cache
-_ENOUGH = 64  # tiles that make the 36 products efficient
+_ENOUGH = 48  # tiles that make the 36 products efficient
+_STRETCH = 1 << 11  # columns that BLAS multiplies by a small matrix without copying them first
 
 
 def suits(channels: int, filters: int, window: Window) -> bool:
@@ -103,7 +106,7 @@ def conv2d(x, weight, bias, window: Window):
     """`plain.conv2d`"""
     x = np.ascontiguousarray(x)
     y = np.empty((len(x), *window.out, weight.shape[3]), np.float32)
-    filters = filters_at_points(weight, _product)
+    filters = filters_at_points(weight, _shared_transform)
 
     def work(low, high, _):
         correlate(tiles_at_points(x[low:high], window), filters, y[low:high], bias)
@@ -115,7 +118,7 @@ def conv2d(x, weight, bias, window: Window):
 
 def conv2d_input_grad(g, weight, window: Window):
     """`plain.conv2d_input_grad`"""
-    return conv2d(g, turned(weight), None, window.backwards())
+    return conv2d(g, turned(weight), None, window.backwards)
 
 
 def conv2d_weight_grad(x, g, window: Window):
@@ -132,9 +135,9 @@ def _gradients(x, g, weight, window: Window):
     """Input gradient (None without a weight), weight gradient and bias gradient"""
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     channels, filters = x.shape[3], g.shape[3]
-    back = window.backwards()
+    back = window.backwards
     gx = None if weight is None else np.empty(x.shape, np.float32)
-    opposite = None if weight is None else filters_at_points(turned(weight), _product)
+    opposite = None if weight is None else filters_at_points(turned(weight), _shared_transform)
 
     of_images = np.empty((len(g), filters), np.float32)
 
@@ -143,12 +146,13 @@ def _gradients(x, g, weight, window: Window):
         seen = tiles_at_points(g[low:high], back)
         if weight is not None:
             correlate(seen, opposite, gx[low:high], None)
-        np.matmul(seen.swapaxes(1, 2), blocks_at_points(x[low:high]), out=out)
+        np.matmul(blocks_at_points(x[low:high]).swapaxes(1, 2), seen, out=out)
 
     chunk = _images_at_a_time(len(x), window.image, channels, filters)
-    total = parallel_sum(work, len(x), chunk, 4 * (x.size + g.size), (36, filters, channels))
-    gw = _product(FILTER_T, total.reshape(36, -1)).reshape(3, 3, filters, channels)
-    return gx, turned(gw), of_images.sum(axis=0)
+    total = parallel_sum(work, len(x), chunk, 4 * (x.size + g.size), (36, channels, filters))
+    gw = np.empty((3, 3, channels, filters), np.float32)
+    _shared_transform(TURNED_T, total.reshape(36, -1), gw.reshape(9, -1))
+    return gx, gw, of_images.sum(axis=0)
 
 
 def turned(weight):
@@ -166,16 +170,19 @@ def blocks_at_points(x):
     return _at_points(_BLOCK, _blocks_of(x), "product")
 
 
-def filters_at_points(weight, product=np.matmul):
-    """G w Gᵀ of filters (3, 3, C, O): (36, C, O)"""
-    flat = np.ascontiguousarray(weight).reshape(9, -1)
-    return product(_FILTER, flat).reshape(36, *weight.shape[2:])
+def filters_at_points(weight, product=None):
+    """G w Gᵀ of filters (3, 3, C, O): (36, C, O), in scratch"""
+    taps = scratch("taps", *weight.shape)
+    np.copyto(taps, weight)
+    values = scratch("filters", 36, *weight.shape[2:])
+    (product or transform)(_FILTER, taps.reshape(9, -1), values.reshape(36, -1))
+    return values
 
 
 def _at_points(matrix, parts, name: str):
     """Flattened tiles (2, ·, tiles, C), even rows before odd ones, at the points: (36, tiles, C)"""
     values = scratch(name, 48, *parts.shape[2:])
-    np.matmul(matrix, parts.reshape(*parts.shape[:2], -1), out=values[:36].reshape(2, 18, -1))
+    transform(matrix, parts.reshape(*parts.shape[:2], -1), values[:36].reshape(2, 18, -1))
     np.add(values[_EVEN], values[_ODD], out=values[_PLUS])
     np.subtract(values[_EVEN], values[_ODD], out=values[_ODD])
     return values[_POINTS_ONLY]
@@ -185,19 +192,25 @@ def correlate(seen, filters, y, bias):
     """y (n, H, W, O) from its tiles at the points (36, tiles, C) and filters (36, C, O)"""
     n, h, w, c = y.shape
     down, right = _tiles(h), _tiles(w)
-    values = scratch("product", 48, n * down * right, c)
+    # A plane more on either side: for the bias before the even half, and after the odd one.
+    planes = scratch("product", 50, n * down * right, c)
+    values = planes[1:49]
     np.matmul(seen, filters, out=values[_POINTS_ONLY])
     np.add(values[_PLUS], values[_ODD], out=values[_EVEN])
     np.subtract(values[_PLUS], values[_ODD], out=values[_ODD])
     blocks = scratch("blocks", 2, 2, 4, n, down, right, c)
-    np.matmul(_OUTPUT, values[:36].reshape(2, 18, -1), out=blocks.reshape(2, 8, -1))
-    offset = np.float32(0) if bias is None else bias
+    flat = blocks.reshape(2, 8, -1)
+    if bias is None:
+        transform(_OUTPUT, values[:36].reshape(2, 18, -1), flat)
+    else:
+        planes[0:38:37] = bias
+        transform(_OUTPUT_AND_BIAS, planes[:38].reshape(2, 19, -1), flat)
     if (down * 4, right * 4) == (h, w):
-        np.add(blocks, offset, out=_as_blocks(y))
+        np.copyto(_as_blocks(y), blocks)
     else:  # the tiles stick out of the image
         pixels = scratch("frame", n, down * 4, right * 4, c)
         np.copyto(_as_blocks(pixels), blocks)
-        np.add(pixels[:, :h, :w], offset, out=y)
+        np.copyto(y, pixels[:, :h, :w])
 
 
 def _as_blocks(x):
@@ -231,15 +244,29 @@ def _tiles_of(x, window: Window):
     return tiles.reshape(2, 18, -1, c)
 
 
-def _product(a, b):
-    """a @ b for a small transform a, shared out over the columns of b"""
-    y = np.empty((len(a), b.shape[1]), np.float32)
+def transform(matrix, x, out) -> None:
+    """out = matrix @ x for a small matrix: (…, m, k) and (…, k, many) → (…, m, many)"""
+    n = x.shape[-1]
+    whole = n - n % _STRETCH
+    if whole:
+        parts, into = (_in_stretches(a[..., :whole]) for a in (x, out))
+        np.matmul(matrix[..., None, :, :], parts, out=into)
+    if whole < n:
+        np.matmul(matrix, x[..., whole:], out=out[..., whole:])
+
+
+def _in_stretches(a):
+    """(…, k, n) as (…, stretches, k, _STRETCH)"""
+    return a.reshape(*a.shape[:-1], -1, _STRETCH).swapaxes(-2, -3)
+
+
+def _shared_transform(matrix, x, out) -> None:
+    """`transform`, shared out over the columns of x"""
 
     def work(low, high, _):
-        np.matmul(a, b[:, low:high], out=y[:, low:high])
+        transform(matrix, x[:, low:high], out[:, low:high])
 
-    parallel(work, b.shape[1], b.shape[1], b.size + y.size)
-    return y
+    parallel(work, x.shape[1], x.shape[1], x.size + out.size)
 
 
 def _tiles(n: int) -> int:
@@ -253,4 +280,5 @@ def tiles_in(size: tuple[int, int]) -> int:
 def _images_at_a_time(n: int, out, channels: int, filters: int) -> int:
     tiles = tiles_in(out)
     fitting = _CACHE // (36 * tiles * max(channels, filters))
-    return max(1, fitting, min(-(-_ENOUGH // tiles), n // 2))
+    small = SMALL // (tiles * channels * filters)
+    return max(1, min(fitting, small), min(-(-_ENOUGH // tiles), n // 2))

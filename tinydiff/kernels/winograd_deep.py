@@ -18,9 +18,9 @@ _CACHE = 300_000  # elements of filters at the points at a time
 
 
 def suits(images: int, channels: int, filters: int, window: Window) -> bool:
-    """As for `winograd`, with fewer tiles than channels on either side."""
+    """As for `winograd`, with at most about half as many tiles as channels on both sides."""
     tiles = images * max(winograd.tiles_in(window.image), winograd.tiles_in(window.out))
-    return winograd.suits(channels, filters, window) and tiles <= min(channels, filters)
+    return winograd.suits(channels, filters, window) and 3 * tiles**2 <= channels * filters
 
 
 def conv2d(x, weight, bias, window: Window):
@@ -39,7 +39,7 @@ def conv2d(x, weight, bias, window: Window):
 
 def conv2d_input_grad(g, weight, window: Window):
     """`plain.conv2d_input_grad`"""
-    return conv2d(g, winograd.turned(weight), None, window.backwards())
+    return conv2d(g, winograd.turned(weight), None, window.backwards)
 
 
 def conv2d_weight_grad(x, g, window: Window):
@@ -57,20 +57,19 @@ def _gradients(x, g, weight, window: Window):
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     channels, filters = x.shape[3], g.shape[3]
     gx = None if weight is None else np.empty(x.shape, np.float32)
-    gw = np.empty((3, 3, filters, channels), np.float32)
-    seen = _tiles_at_points(g, window.backwards())
-    across = seen.swapaxes(1, 2)
+    gw = np.empty((9, channels, filters), np.float32)
+    seen = _tiles_at_points(g, window.backwards)
 
     def work(low, high, _):
         if weight is not None:
-            turned = winograd.filters_at_points(winograd.turned(weight[:, :, low:high]))
-            winograd.correlate(seen, turned, gx[..., low:high], None)
-        products = np.matmul(across, winograd.blocks_at_points(x[..., low:high]))
-        part = np.matmul(winograd.FILTER_T, products.reshape(36, -1))
-        gw[..., low:high] = part.reshape(3, 3, filters, -1)
+            opposite = winograd.filters_at_points(winograd.turned(weight[:, :, low:high]))
+            winograd.correlate(seen, opposite, gx[..., low:high], None)
+        blocks = winograd.blocks_at_points(x[..., low:high])
+        products = np.matmul(blocks.swapaxes(1, 2), seen).reshape(36, -1)
+        winograd.transform(winograd.TURNED_T, products, gw[:, low:high].reshape(9, -1))
 
     _by_channels(work, filters, channels)
-    return gx, winograd.turned(gw), sum_rows(g)
+    return gx, gw.reshape(3, 3, channels, filters), sum_rows(g)
 
 
 def _tiles_at_points(x, window: Window):
@@ -88,4 +87,5 @@ def _tiles_at_points(x, window: Window):
 
 def _by_channels(work, channels: int, filters: int) -> None:
     """Share out the filters, as many at a time as fit the cache with all their channels."""
-    parallel(work, filters, _CACHE // (36 * channels), 36 * channels * filters)
+    chunk = max(1, _CACHE // (36 * channels * 16)) * 16
+    parallel(work, filters, chunk, 36 * channels * filters)
