@@ -472,6 +472,11 @@ def test_a_model_has_one_team_as_long_as_it_is_held():
     assert isinstance(team_of(net), Team)
 
 
+def test_a_function_is_computed_as_ever(processes):
+    with team_of(np.sqrt) as team:
+        assert not team._modules
+
+
 def test_a_model_with_a_team_can_be_copied(processes, rng):
     net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
     with Team(net):

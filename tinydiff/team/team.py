@@ -35,7 +35,7 @@ import itertools
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -54,8 +54,13 @@ WORTH = 1 << 30  # numbers in × weights: about from 10 ms of arithmetic on, the
 _living: weakref.WeakKeyDictionary[Module, weakref.ref[Team]] = weakref.WeakKeyDictionary()
 
 
-def team_of(model: Module) -> Team:
-    """The model's Team, where somebody has one, or a new one.  It lives as long as it is held."""
+def team_of(model: Callable) -> Team:
+    """The model's Team, where somebody has one, or a new one.  It lives as long as it is held.
+
+    A model that is no Module, a function for instance, is computed as ever.
+    """
+    if not isinstance(model, Module):
+        return Team(Module())
     known = _living.get(model)
     team = None if known is None else known()
     if team is None:
