@@ -41,11 +41,11 @@ def _fast(*arrays) -> bool:
     return _FAST and all(a is None or a.dtype == np.float32 for a in arrays)
 
 
-def _convolution(images: int, channels: int, filters: int, window: Window, *arrays):
+def _convolution(images: int, channels: int, filters: int, window: Window, *arrays, grads=False):
     """The module whose convolution is fastest for this shape."""
     if not _fast(*arrays):
         return plain
-    if winograd_deep.suits(images, channels, filters, window):
+    if winograd_deep.suits(images, channels, filters, window, grads):
         return winograd_deep
     if winograd.suits(channels, filters, window):
         return winograd
@@ -72,7 +72,7 @@ def conv2d_input_grad(g, weight, window):
 def conv2d_weight_grad(x, g, window):
     if few_channels.suits(x.shape[3], window) and _fast(x, g):
         return few_channels.conv2d_weight_grad(x, g, window)
-    kernel = _convolution(len(x), x.shape[3], g.shape[3], window, x, g)
+    kernel = _convolution(len(x), x.shape[3], g.shape[3], window, x, g, grads=True)
     return kernel.conv2d_weight_grad(x, g, window)
 
 
@@ -80,7 +80,8 @@ def conv2d_grads(x, g, weight, window, needed=(True, True, True)):
     """The gradients of input, weight and bias, None where not needed; they may share work."""
     apart = few_filters.suits(g.shape[3], x.shape[3], window)  # a far faster input gradient
     if needed[0] and needed[1] and not apart:
-        kernel = _convolution(len(x), x.shape[3], g.shape[3], window, x, g, weight)
+        sizes = len(x), x.shape[3], g.shape[3]
+        kernel = _convolution(*sizes, window, x, g, weight, grads=True)
         return kernel.conv2d_grads(x, g, weight, window)
     gx = conv2d_input_grad(g, weight, window) if needed[0] else None
     gw = conv2d_weight_grad(x, g, window) if needed[1] else None

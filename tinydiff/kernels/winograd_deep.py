@@ -17,10 +17,11 @@ from tinydiff.kernels.workers import parallel
 _CACHE = 300_000  # elements of filters at the points at a time
 
 
-def suits(images: int, channels: int, filters: int, window: Window) -> bool:
-    """As for `winograd`, with at most about half as many tiles as channels on both sides."""
+def suits(images: int, channels: int, filters: int, window: Window, grads: bool) -> bool:
+    """As for `winograd`, with a few times as many channels as tiles; fewer do for the gradients."""
     tiles = images * max(winograd.tiles_in(window.image), winograd.tiles_in(window.out))
-    return winograd.suits(channels, filters, window) and 3 * tiles**2 <= channels * filters
+    enough = (3 if grads else 12) * tiles**2 <= channels * filters
+    return enough and winograd.suits(channels, filters, window)
 
 
 def conv2d(x, weight, bias, window: Window):
