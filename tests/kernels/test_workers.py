@@ -224,7 +224,15 @@ FORK = """
 
     children_get_the_same()
 
-    # Now while another thread is on its way into one,
+    # Born where BLAS has one thread, and gone from there,
+    with workers.single_threaded_blas:
+        child = os.fork()
+        if child:
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    if child == 0:
+        os._exit(0 if all_is_the_same() else 1)
+
+    # now while another thread is on its way into one,
     with workers.single_threaded_blas.lock:
         children_get_the_same()
 

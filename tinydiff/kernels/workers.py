@@ -37,7 +37,18 @@ def _thread_count() -> int:
 THREADS = _thread_count()
 _lent = 0  # cores that other processes, at work for this one, keep busy
 _pool: ThreadPoolExecutor | None = None
-_local = threading.local()
+
+
+class _Local(threading.local):
+    """Each thread's own: how many times inside `single_threaded_blas`, and its buffers."""
+
+    depth = 0
+
+    def __init__(self):
+        self.buffers: dict[str, np.ndarray] = {}
+
+
+_local = _Local()
 
 
 class _SingleThreadedBlas:
@@ -45,7 +56,8 @@ class _SingleThreadedBlas:
 
     Every product of the library belongs inside: the threads of a BLAS keep a core busy waiting
     for some 25 ms after each product they share, and the workers would miss it.  BLAS's number is
-    the process's: of several threads inside, the first sets, the last restores.
+    the process's: of several threads inside, the first sets, the last restores.  For a thread that
+    is inside, entering again costs next to nothing.
     """
 
     def __init__(self):
@@ -53,6 +65,9 @@ class _SingleThreadedBlas:
         self.inside, self.before, self.lock = 0, [], threading.Lock()
 
     def __enter__(self) -> None:
+        _local.depth += 1
+        if _local.depth > 1:
+            return
         with self.lock:
             if self.libraries is None:
                 found = ThreadpoolController().select(user_api="blas").lib_controllers
@@ -63,16 +78,19 @@ class _SingleThreadedBlas:
             self.inside += 1
 
     def __exit__(self, *exception) -> None:
+        _local.depth -= 1
+        if _local.depth:
+            return
         with self.lock:
             self.inside -= 1
             if self.inside == 0:
                 self._set(self.before)
 
     def after_fork(self) -> None:
-        """In the child, only the thread that forked is left, and that one is outside."""
-        if self.inside:
+        """In the child, only the thread that forked is left."""
+        if self.inside and not _local.depth:
             self._set(self.before)
-        self.inside, self.lock = 0, threading.Lock()
+        self.inside, self.lock = min(_local.depth, 1), threading.Lock()
 
     @staticmethod
     def _set(numbers) -> None:
@@ -203,7 +221,7 @@ def empty(*shape: int) -> np.ndarray:
 def scratch(name: str, *shape: int) -> np.ndarray:
     """This thread's own float32 buffer of that name, reused by every kernel; contents undefined."""
     size = math.prod(shape)
-    buffers = _local.__dict__
+    buffers = _local.buffers
     buffer = buffers.get(name)
     if buffer is None or buffer.size < size:
         buffer = buffers[name] = empty(size)
