@@ -5,7 +5,7 @@ Little is computed here: it is the memory that one core alone cannot keep busy.
 
 import numpy as np
 
-from tinydiff.kernels.workers import SMALL, parallel
+from tinydiff.kernels.workers import SMALL, empty, parallel
 
 
 def suits(a, b) -> bool:
@@ -22,7 +22,7 @@ def suits(a, b) -> bool:
 
 def add(a, b, out=None):
     """a + b, into ``out`` if given (it may be a)"""
-    y = np.empty(a.shape, np.float32) if out is None else out
+    y = empty(*a.shape) if out is None else out
 
     def work(low, high, _):
         np.add(a[low:high], b if len(b) == 1 else b[low:high], out=y[low:high])
@@ -35,7 +35,7 @@ def concatenate(arrays, axis: int):
     """np.concatenate, along another axis than the first"""
     shape = list(arrays[0].shape)
     shape[axis] = sum(a.shape[axis] for a in arrays)
-    y = np.empty(shape, np.float32)
+    y = empty(*shape)
 
     def work(low, high, _):
         np.concatenate([a[low:high] for a in arrays], axis=axis, out=y[low:high])

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tinydiff.kernels.workers import parallel, parallel_sum, single_threaded_blas
+from tinydiff.kernels.workers import empty, parallel, parallel_sum, single_threaded_blas
 
 _TINY = 1 << 15  # multiplications that BLAS never shares among threads, whatever it may do
 SMALL = 1_000_000  # those of a product that BLAS does without first copying its factors
@@ -59,7 +59,7 @@ def matmul(a, b):
     else:
         with single_threaded_blas:
             return a @ b
-    y = np.empty((*rows.shape[:-1], b.shape[-1]), np.float32)
+    y = empty(*rows.shape[:-1], b.shape[-1])
 
     def work(low, high, _):
         if b.ndim == 2:
@@ -75,7 +75,7 @@ def linear(x, weight, bias):
     """`plain.linear`"""
     if bias is None:
         return matmul(x, weight)
-    y = np.empty((len(x), weight.shape[1]), np.float32)
+    y = empty(len(x), weight.shape[1])
 
     def work(low, high, _):
         multiply_rows(x[low:high], weight, y[low:high])

@@ -11,7 +11,7 @@ import numpy as np
 from tinydiff.kernels.fast import multiply_columns, multiply_rows
 from tinydiff.kernels.frame import framed
 from tinydiff.kernels.window import Window
-from tinydiff.kernels.workers import parallel, parallel_sum, scratch
+from tinydiff.kernels.workers import empty, parallel, parallel_sum, scratch
 
 _COLUMNS = 1 << 19  # elements of `columns` at a time
 
@@ -26,7 +26,7 @@ def conv2d(x, weight, bias, window: Window):
     filters = weight.shape[3]
     offset = np.zeros(filters, np.float32) if bias is None else bias
     matrix = np.vstack([weight.reshape(-1, filters), offset])
-    y = np.empty((len(x), *window.out, filters), np.float32)
+    y = empty(len(x), *window.out, filters)
 
     def work(low, high, _):
         columns = _columns(x[low:high], window)

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinydiff.kernels.frame import framed
 from tinydiff.kernels.window import Window
-from tinydiff.kernels.workers import parallel, scratch
+from tinydiff.kernels.workers import empty, parallel, scratch
 
 _CHUNK = 1 << 19  # elements of x and of the planes at a time
 
@@ -36,7 +36,7 @@ def conv2d(x, weight, bias, window: Window):
     matrix = np.ascontiguousarray(weight.swapaxes(2, 3)).reshape(-1, c)
     offset = np.zeros(filters, np.float32) if bias is None else bias
     x = np.ascontiguousarray(x)
-    y = np.empty((n, h, w, filters), np.float32)
+    y = empty(n, h, w, filters)
 
     def work(low, high, _):
         pixels = framed(x[low:high], top, left, height, width).reshape(-1, c)

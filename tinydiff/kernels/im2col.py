@@ -19,7 +19,7 @@ import numpy as np
 from tinydiff.kernels.fast import multiply_columns, multiply_rows, sum_pixels, sum_rows
 from tinydiff.kernels.frame import framed
 from tinydiff.kernels.window import Window
-from tinydiff.kernels.workers import parallel, parallel_sum, scratch
+from tinydiff.kernels.workers import empty, parallel, parallel_sum, scratch
 
 _ROWS = 1 << 19  # elements of `rows` at a time
 
@@ -34,7 +34,7 @@ def conv2d(x, weight, bias, window: Window):
     x = np.ascontiguousarray(x)
     n, (h, w), filters = len(x), window.out, weight.shape[3]
     matrix = np.ascontiguousarray(weight).reshape(-1, filters)
-    y = np.empty((n, h, w, filters), np.float32)
+    y = empty(n, h, w, filters)
 
     def work(low, high, _):
         rows = _seen(x[low:high], window)
@@ -66,7 +66,7 @@ def conv2d_input_grad(g, weight, window: Window):
     """`plain.conv2d_input_grad`"""
     g = np.ascontiguousarray(g)
     n, channels = len(g), weight.shape[2]
-    gx = np.empty((n, *window.image, channels), np.float32)
+    gx = empty(n, *window.image, channels)
     phases = [(down, right) for down in _phases(window, 0) for right in _phases(window, 1)]
     turned = [
         np.ascontiguousarray(weight[down.taps, right.taps][::-1, ::-1].swapaxes(2, 3))
@@ -107,7 +107,7 @@ def conv2d_grads(x, g, weight, window: Window):
         return gx, gw, sum_rows(g)
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     turned = np.ascontiguousarray(weight[::-1, ::-1].swapaxes(2, 3)).reshape(-1, channels)
-    gx = np.empty(x.shape, np.float32)
+    gx = empty(*x.shape)
     back = window.backwards
 
     of_images = np.empty((len(g), filters), np.float32)

@@ -38,7 +38,7 @@ import numpy as np
 from tinydiff.kernels.fast import SMALL, sum_pixels
 from tinydiff.kernels.frame import framed
 from tinydiff.kernels.window import Window
-from tinydiff.kernels.workers import parallel, parallel_sum, scratch
+from tinydiff.kernels.workers import empty, parallel, parallel_sum, scratch
 
 _POINTS = (0, -3 / 4, -3 / 2, 3 / 4, 3 / 2)  # and ∞, which comes fourth: 0, −a, −b, ∞, a, b
 
@@ -105,7 +105,7 @@ def suits(channels: int, filters: int, window: Window) -> bool:
 def conv2d(x, weight, bias, window: Window):
     """`plain.conv2d`"""
     x = np.ascontiguousarray(x)
-    y = np.empty((len(x), *window.out, weight.shape[3]), np.float32)
+    y = empty(len(x), *window.out, weight.shape[3])
     filters = filters_at_points(weight, _shared_transform)
 
     def work(low, high, _):
@@ -136,7 +136,7 @@ def _gradients(x, g, weight, window: Window):
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     channels, filters = x.shape[3], g.shape[3]
     back = window.backwards
-    gx = None if weight is None else np.empty(x.shape, np.float32)
+    gx = None if weight is None else empty(*x.shape)
     opposite = None if weight is None else filters_at_points(turned(weight), _shared_transform)
 
     of_images = np.empty((len(g), filters), np.float32)

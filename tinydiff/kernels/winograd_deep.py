@@ -12,7 +12,7 @@ import numpy as np
 from tinydiff.kernels import winograd
 from tinydiff.kernels.fast import sum_rows
 from tinydiff.kernels.window import Window
-from tinydiff.kernels.workers import parallel
+from tinydiff.kernels.workers import empty, parallel
 
 _CACHE = 300_000  # elements of filters at the points at a time
 
@@ -26,7 +26,7 @@ def suits(images: int, channels: int, filters: int, window: Window, grads: bool)
 
 def conv2d(x, weight, bias, window: Window):
     """`plain.conv2d`"""
-    y = np.empty((len(x), *window.out, weight.shape[3]), np.float32)
+    y = empty(len(x), *window.out, weight.shape[3])
     seen = _tiles_at_points(x, window)
 
     def work(low, high, _):
@@ -57,7 +57,7 @@ def _gradients(x, g, weight, window: Window):
     """Input gradient (None without a weight), weight and bias gradient, as in `winograd`"""
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     channels, filters = x.shape[3], g.shape[3]
-    gx = None if weight is None else np.empty(x.shape, np.float32)
+    gx = None if weight is None else empty(*x.shape)
     gw = np.empty((9, channels, filters), np.float32)
     seen = _tiles_at_points(g, window.backwards)
 
@@ -77,7 +77,7 @@ def _tiles_at_points(x, window: Window):
     """(36, tiles, C) of all images"""
     x = np.ascontiguousarray(x)
     count = winograd.tiles_in(window.out)
-    values = np.empty((36, len(x) * count, x.shape[3]), np.float32)
+    values = empty(36, len(x) * count, x.shape[3])
 
     def work(low, high, _):
         values[:, low * count : high * count] = winograd.tiles_at_points(x[low:high], window)

@@ -214,7 +214,8 @@ def empty(*shape: int) -> np.ndarray:
     """
     size = math.prod(shape)
     room = np.empty(size + _LINE, np.float32)
-    first = -room.ctypes.data // room.itemsize % _LINE
+    address, _ = room.__array_interface__["data"]
+    first = -address // room.itemsize % _LINE
     return room[first : first + size].reshape(shape)
 
 
