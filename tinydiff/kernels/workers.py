@@ -20,7 +20,7 @@ from threadpoolctl import ThreadpoolController
 
 from tinydiff.backend import give_up
 
-SMALL = 1 << 18  # elements below which waking a thread, 0.1 ms, costs more than it saves
+SMALL = 1 << 19  # elements below which waking a thread, 0.1 ms, costs more than it saves
 
 
 def _thread_count() -> int:
