@@ -32,6 +32,7 @@ lint: .venv/ready  ## style
 bench: .venv-bench/ready  ## speed and memory beside PyTorch's and others', into docs/benchmarks.md
 	for name in $(BENCHMARKS); do $(BENCH) benchmarks/$$name.py --out docs/benchmarks || exit; done
 	$(BENCH) benchmarks/training_step.py --out docs/benchmarks --avx2 --no-memory --rounds 3
+	TINYDIFF_NUM_THREADS=1 $(BENCH) benchmarks/floor.py --out docs/benchmarks
 	$(BENCH) benchmarks/report.py
 
 clean:  ## remove what the targets made, except runs/
