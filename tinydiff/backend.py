@@ -131,10 +131,18 @@ def part_seen() -> tuple[int, int, int] | None:
 
 
 def _draw(method: Callable, shape, dtype):
-    if _part is None or shape[0] != _part[2] - _part[1]:
+    if _part is None:
         return method(shape, dtype=dtype)
     images, low, high = _part
-    return method((images, *shape[1:]), dtype=dtype)[low:high]
+    rows = shape[0] if isinstance(shape, tuple) and shape else 0
+    if rows < 1 or rows % (high - low):
+        raise ValueError(
+            f"numbers of shape {shape} were asked for by a module that promises "
+            f"independent_images and sees {high - low} of {images}: the first axis must be that of "
+            "the images, or of so many entries for each"
+        )
+    each = rows // (high - low)
+    return method((images * each, *shape[1:]), dtype=dtype)[low * each : high * each]
 
 
 def rand(shape, *, rng: np.random.Generator | None = None, dtype=np.float32):

@@ -15,6 +15,7 @@ import pytest
 import tinydiff as td
 from tinydiff import Tensor, backend, nn, ops, optim
 from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule, denoiser, sample_ddpm
+from tinydiff.kernels import workers
 from tinydiff.models import Classifier, UNet
 from tinydiff.nn.watch import watching
 from tinydiff.team import Team, team_of
@@ -477,6 +478,97 @@ def test_a_function_is_computed_as_ever(processes):
         assert not team._modules
 
 
+def test_backward_may_come_when_nobody_holds_the_team_any_more(processes, rng):
+    net, x = Net().astype(np.float64), rng.standard_normal((6, 4, 4, 2))
+    alone = gradients(net, x)
+    net.zero_grad()
+    td.seed(7)
+    with team_of(net):
+        output = net(x)
+    gc.collect()
+    (output * output * output).sum().backward()
+    assert_close((0.0, alone[1]), (0.0, {k: p.grad for k, p in net.named_parameters()}))
+
+
+def test_an_interrupt_between_question_and_answer(processes, rng, monkeypatch):
+    net = Net()
+    x, y = rng.standard_normal((2, 6, 4, 4, 2), dtype=np.float32)
+    alone = net(y).numpy()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with Team(net):
+        net(x)
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr("tinydiff.kernels.workers.lend", interrupt)
+            net(x)
+        np.testing.assert_allclose(net(y).numpy(), alone, rtol=1e-5, atol=1e-6)
+    assert workers._lent == 0
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_learned_tensor_that_helpers_cannot_answer_for(processes, rng, frozen):
+    class Scaled(Net):
+        def __init__(self):
+            super().__init__()
+            self.scale = Tensor(np.float32(2.0), requires_grad=True)  # no Parameter
+
+        def forward(self, x):
+            return super().forward(x) * self.scale
+
+    net = Scaled()
+    net.requires_grad_(not frozen)
+    with Team(net), pytest.raises(TypeError, match="make it a Parameter"):
+        net(rng.standard_normal((6, 4, 4, 2), dtype=np.float32))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.4])
+def test_numbers_for_several_rows_an_image(processes, rng, p):
+    class Rows(Net):
+        def forward(self, x):
+            rows = ops.dropout(Tensor(x).reshape(-1, 2), p=0.3)
+            return super().forward(rows.reshape(*x.shape))
+
+    net, x = Rows(p).astype(np.float64), rng.standard_normal((5, 4, 4, 2))
+    alone = gradients(net, x)
+    with Team(net):
+        assert_close(alone, gradients(net, x))
+
+
+def test_numbers_that_belong_to_no_image(processes, rng):
+    class Noisy(Net):
+        def forward(self, x):
+            return super().forward(x) + backend.randn((1, 3))
+
+    net = Noisy()
+    with Team(net), pytest.raises(ValueError, match="promises independent_images"):
+        net(rng.standard_normal((6, 4, 4, 2), dtype=np.float32))
+
+
+def test_errors_of_two_helpers_do_not_outlive_their_batch(processes):
+    processes(3)
+
+    class Picky(nn.Module):
+        independent_images = True
+
+        def __init__(self):
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x):
+            if x.max() > 1:
+                raise ValueError("that is too much")
+            return self.layer(Tensor(x))
+
+    net, x = Picky(), np.zeros((6, 2), np.float32)
+    with Team(net):
+        x[2:] = 2
+        with pytest.raises(RuntimeError, match="that is too much"):
+            net(x)
+        x[2:] = 0
+        assert net(x).shape == (6, 2)
+
+
 def test_a_model_with_a_team_can_be_copied(processes, rng):
     net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
     with Team(net):
@@ -523,11 +615,13 @@ def test_drawing_pictures(processes, rng):
         denoise = denoiser(net, diffusion, labels)
         rng = np.random.default_rng(0)
         *_, x = sample_ddpm(denoise, x_T, diffusion.schedule, steps=5, rng=rng)
-        return x
+        return x, len(team_of(net)._helpers)
 
-    together = draw()
+    together, helpers = draw()
+    assert helpers == 1
     processes(1)
-    np.testing.assert_allclose(draw(), together, rtol=1e-9, atol=1e-9)
+    gc.collect()
+    np.testing.assert_allclose(draw()[0], together, rtol=1e-9, atol=1e-9)
 
 
 def test_in_float32_with_the_fast_kernels(processes, rng):

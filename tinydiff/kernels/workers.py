@@ -140,7 +140,7 @@ def lend() -> None:
 def take_back() -> None:
     """One that was lent is free again."""
     global _lent
-    _lent -= 1
+    _lent = max(0, _lent - 1)
 
 
 def parallel(

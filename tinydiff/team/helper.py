@@ -59,19 +59,23 @@ class Helper:
 
     def ask(self, words: dict, arrays: Sequence[np.ndarray]) -> Answer:
         """Set it to work; the Answer waits for it when it is looked at."""
-        if self._asked is not None:  # by a backward that was broken off
-            self._asked.fetch()
+        if self._asked is not None:  # for what was broken off since, or failed elsewhere
+            self._asked.receive()
+        gone = RuntimeError(
+            f"the helper process {self._process} is gone, or was ended because the model "
+            "was changed since: compute this batch again"
+        )
+        if self.lost:
+            raise gone
         forgotten, self.forgotten = self.forgotten, []
+        self.lost = True  # unless all goes well: an answer nobody waits for must not be the next
         try:
             self._end.send({**words, "forget": forgotten}, arrays)
         except OSError:
-            self.lost = True
-            raise RuntimeError(
-                f"the helper process {self._process} is gone, or was ended because the model "
-                "was changed since: compute this batch again"
-            ) from None
-        workers.lend()
+            raise gone from None
         self._asked = Answer(self)
+        workers.lend()
+        self.lost = False
         return self._asked
 
     def end(self) -> None:
@@ -109,23 +113,29 @@ class Answer:
     def fetch(self) -> tuple[list, dict[int, np.ndarray]]:
         """The arrays, and the gradients of those parameters, by their places, that have one."""
         if self._content is None:
-            helper = self._helper
-            helper.lost = True  # unless all goes well
-            helper._asked = None
-            try:
-                words, arrays = helper._end.receive()
-            except (EOFError, OSError):
-                raise RuntimeError(
-                    f"the helper process {helper._process} ended unexpectedly (was it killed, or "
-                    "was there no memory left?); TINYDIFF_NUM_THREADS=1 does without helpers"
-                ) from None
-            finally:
-                workers.take_back()
-            helper.lost = False
+            words, arrays = self.receive()
             if "error" in words:
                 raise RuntimeError(f"a helper process failed:\n{words['error']}")
-            self._content = arrays, {i: helper._gradients[i] for i in words["gradients"]}
+            gradients = {i: self._helper._gradients[i] for i in words["gradients"]}
+            self._content = arrays, gradients
         return self._content
+
+    def receive(self) -> tuple[dict, list]:
+        """Wait for what the helper says, even if that is an error."""
+        helper = self._helper
+        helper.lost = True  # unless all goes well
+        helper._asked = None
+        try:
+            words, arrays = helper._end.receive()
+        except (EOFError, OSError):
+            raise RuntimeError(
+                f"the helper process {helper._process} ended unexpectedly (was it killed, or "
+                "was there no memory left?); TINYDIFF_NUM_THREADS=1 does without helpers"
+            ) from None
+        finally:
+            workers.take_back()
+        helper.lost = False
+        return words, arrays
 
 
 class _Work:

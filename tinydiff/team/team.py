@@ -40,7 +40,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tinydiff import backend, graph
-from tinydiff.graph import Node
+from tinydiff.graph import Node, ancestors
 from tinydiff.kernels import workers
 from tinydiff.nn.module import Module, diverted
 from tinydiff.nn.watch import being_watched
@@ -161,12 +161,26 @@ class Team:
             )
         y = Tensor(np.concatenate([first.data, *(answer.fetch()[0][0] for answer in answers)]))
         if first.requires_grad:
-            ticket = _Ticket(self._calls, self._helpers, parts)
+            ticket = _Ticket(self, self._calls, self._helpers, parts)
             self._record(y, first, own, handed_out, ticket, inputs)
         return y
 
     def _record(self, y, first, own: slice, handed_out: Node, ticket: _Ticket, inputs) -> None:
         """Make y the end of the graph described above."""
+        known = {node_of(x) for x in (*self._parameters, *inputs) if isinstance(x, Tensor)}
+        older = [
+            source
+            for node in ancestors(node_of(first), since=handed_out.birth)
+            for source in node.inputs
+            if source.birth < handed_out.birth
+        ]
+        if not known.issuperset(older):
+            self.close()
+            raise TypeError(
+                f"{type(self.model).__name__}: a module that promises independent_images computes "
+                "with a Tensor that requires grad, and is neither its Parameter nor its input; "
+                "make it a Parameter, or do not promise"
+            )
         edges = [
             (node_of(p), lambda _, i=i: ticket.of_parameter(i))
             for i, p in enumerate(self._parameters)
@@ -176,7 +190,7 @@ class Team:
         edges += [
             (node_of(x), lambda _, i=i, x=x: ticket.of_input(i, x)) for i, x in enumerate(learned)
         ]
-        handed_out.inputs, handed_out.rules = zip(*edges, strict=True)
+        handed_out.inputs, handed_out.rules = zip(*edges, strict=True)  # known, so not empty
         nothing = np.zeros((), y.dtype)
         rules = (lambda g: ticket.send(g)[own], lambda g: nothing)
         y.requires_grad = True
@@ -211,7 +225,8 @@ class Team:
 class _Ticket:
     """A shared call that backward may come for, and the helpers' answers to that."""
 
-    def __init__(self, call: int, helpers: list[Helper], parts: list[slice]):
+    def __init__(self, team: Team, call: int, helpers: list[Helper], parts: list[slice]):
+        self._team = team  # which lives, and its helpers with it, until backward has come
         self._call, self._helpers, self._parts = call, list(helpers), parts
         self._answers: list[Answer] = []
         weakref.finalize(self, _forget, call, self._helpers)
