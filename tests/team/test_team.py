@@ -207,6 +207,9 @@ def test_helpers_see_every_change_of_the_model(processes, rng):
         change_and_compare(team, restarted=True)
         net.middle[0].dropout.p = 0.6
         change_and_compare(team, restarted=True)
+        del net.recompute
+        net.recompute = False
+        change_and_compare(team, restarted=True)
         optimiser = optim.Adam(net.parameters())  # which moves the parameters
         change_and_compare(team, restarted=True)
         average = optim.EMA(net)
@@ -326,6 +329,18 @@ def test_statistics_over_the_batch_are_not_shared_out(processes, rng):
     with Team(net) as team:
         np.testing.assert_allclose(net(x).numpy().mean(axis=(0, 1, 2)), 0, atol=1e-6)
         assert not team._helpers
+
+
+def test_a_batch_norm_that_comes_later_is_seen(processes, rng):
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    team = Team(net)
+    with team:
+        net(x)
+        assert len(team._helpers) == 1
+    net.norm = nn.BatchNorm2d(8)
+    with team:
+        net(x)
+    assert net.calls == [3, 6] and not team._helpers
 
 
 def test_the_outermost_that_promise_are_shared_out(processes, rng):

@@ -48,13 +48,15 @@ class Module:
 
     independent_images  a class may promise that ``forward`` takes arrays or Tensors with an entry
         for each image (or None), returns one Tensor of as many entries, each of which depends on
-        that image's entries alone, sets no attributes, and draws random numbers with `ops.dropout`
-        and `backend.randn` only.  Then several processes may share a batch (tinydiff/team).
+        that image's entries alone, learns with Parameters only, reads no attribute that is changed
+        inside (a dict's entry, say) and sets none, and draws random numbers with `ops.dropout` and
+        `backend.randn` from the process's own generator, some for each image.  Then several
+        processes may share a batch (tinydiff/team), given as positional arguments.
     """
 
     training = True
     independent_images = False
-    _changes = 0  # how many times an attribute other than ``training`` was set
+    _changes = 0  # of attributes other than ``training``, after which helpers start anew
     _buffer_names: tuple[str, ...] = ()
 
     def forward(self, *inputs, **settings):
@@ -79,6 +81,10 @@ class Module:
         object.__setattr__(self, name, value)
         if name != "training":
             object.__setattr__(self, "_changes", self._changes + 1)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        object.__setattr__(self, "_changes", self._changes + 1)
 
     def register_buffer(self, name: str, array) -> None:
         """Set an attribute that is saved with the module but not learned (running statistics)."""

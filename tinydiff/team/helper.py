@@ -9,6 +9,7 @@ It is asked for two things, and answers each before the next:
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -86,7 +87,8 @@ class Helper:
         self.lost = True
         self._end.close()
         if self._process:
-            os.waitpid(self._process, 0)
+            with contextlib.suppress(ChildProcessError):  # where the system buries children itself
+                os.waitpid(self._process, 0)
 
     def leave(self) -> None:
         """After a fork, in the child: the helper is the parent's."""

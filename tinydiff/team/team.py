@@ -80,13 +80,12 @@ class Team:
 
     def __init__(self, model: Module):
         self.model = model
-        self._modules: list[Module] = []
-        if backend.name == "numpy" and workers.THREADS > 1 and sys.platform == "linux":
-            self._modules = list(_outermost(model))
-        self._weights = [m.num_parameters() for m in self._modules]
+        self._modules: list[Module] = []  # those whose calls are shared out
+        self._weights: list[int] = []  # how many, of each
+        self._entered: list[list[Module]] = []
         self._helpers: list[Helper] = []
-        # What the helpers know of the model; they are told of each module's `training`, of each
-        # parameter's `requires_grad`, and see the values in the arrays.
+        # What the helpers know of the model, besides its modules above; they are told of each
+        # module's `training` and parameter's `requires_grad`, and see the values in the arrays.
         self._inside: list[Module] = []
         self._changes: list[int] = []
         self._parameters: list[Tensor] = []
@@ -96,15 +95,24 @@ class Team:
         weakref.finalize(self, _end, self._helpers)
 
     def __enter__(self) -> Team:
-        for module in self._modules:
+        found: list[Module] = []
+        if backend.name == "numpy" and workers.THREADS > 1 and sys.platform == "linux":
+            found = list(_outermost(self.model))
+        if found != self._modules:
+            self.close()
+            self._modules, self._weights = found, [m.num_parameters() for m in found]
+        for module in found:
             diverted.setdefault(module, []).append(self._call)
+        self._entered.append(found)
         return self
 
     def __exit__(self, *exception) -> None:
-        for module in self._modules:
-            diverted[module].pop()
-            if not diverted[module]:
-                del diverted[module]
+        for module in self._entered.pop():
+            calls = diverted.get(module)  # none in a process that the user forked meanwhile
+            if calls:
+                calls.pop()
+            if not calls:
+                diverted.pop(module, None)
 
     def _call(self, module: Module, inputs: tuple, settings: dict) -> Tensor:
         """module.forward(*inputs, **settings), by all of us if that pays"""
