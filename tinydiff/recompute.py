@@ -53,7 +53,7 @@ def checkpoint(fn: Callable[..., Tensor], *inputs) -> Tensor:
     def run_again() -> list[Node]:
         with recording(), _as_before(stream, part):
             result, graph, needed = _run(fn, inputs)
-        if (result.shape, result.dtype, needed) != (shape, dtype, outside):
+        if (result.shape, result.dtype, set(needed)) != (shape, dtype, set(outside)):
             raise RuntimeError(
                 "checkpoint: fn did not do the same in backward as before: it returned "
                 f"{shape} {dtype} computed from {len(outside)} tensors that require grad, "

@@ -488,6 +488,29 @@ def test_a_model_has_one_team_as_long_as_it_is_held():
     assert isinstance(team_of(net), Team)
 
 
+def test_where_no_process_can_be_had_this_one_does_it(processes, rng, monkeypatch):
+    def refuse():
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    monkeypatch.setattr(os, "fork", refuse)
+    with Team(net):
+        assert net(x).shape == (6, 3)
+    assert net.calls == [6]
+
+
+def test_recomputing_a_shared_call_by_oneself(processes, rng):
+    net, x = Net().astype(np.float64), Tensor(rng.standard_normal((6, 4, 4, 2)), requires_grad=True)
+    alone = gradients(net, x)
+    net.zero_grad()
+    with Team(net):
+        y = td.checkpoint(net, x)
+    (y * y * y).sum().backward()
+    together = {k: p.grad for k, p in net.named_parameters()}
+    # The second run, outside, reaches the parameters that the first left to the helpers to find.
+    assert_close((0.0, alone[1]), (0.0, together))
+
+
 def test_a_function_is_computed_as_ever(processes):
     with team_of(np.sqrt) as team:
         assert not team._modules

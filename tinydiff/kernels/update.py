@@ -92,11 +92,11 @@ def sum_of_squares(a) -> float:
     """Σ a², in float64 where float32 would overflow (from 2e19 on) or lose small squares"""
     totals = []
 
-    def work(piece):
+    def work(part):
         with np.errstate(over="ignore"):
-            total = float(xp.dot(piece, piece))
+            total = float(xp.dot(part, part))
         if not 1e-30 < total < np.inf:
-            total = float(xp.square(piece, dtype=np.float64).sum())
+            total = float(xp.square(part, dtype=np.float64).sum())
         totals.append(total)
 
     _in_stretches(work, a)

@@ -126,7 +126,11 @@ class Team:
         ):
             return module.forward(*inputs, **settings)
         try:
-            self._be_ready()
+            try:
+                self._be_ready()
+            except OSError:  # no memory or no room for another process: slower, but no harm
+                self.close()
+                return module.forward(*inputs)
             return self._together(place, inputs)
         finally:
             self._lock.release()
@@ -176,13 +180,13 @@ class Team:
     def _record(self, y, first, own: slice, handed_out: Node, ticket: _Ticket, inputs) -> None:
         """Make y the end of the graph described above."""
         known = {node_of(x) for x in (*self._parameters, *inputs) if isinstance(x, Tensor)}
-        older = [
+        used = {
             source
             for node in ancestors(node_of(first), since=handed_out.birth)
             for source in node.inputs
             if source.birth < handed_out.birth
-        ]
-        if not known.issuperset(older):
+        }
+        if not used <= known:
             self.close()
             raise TypeError(
                 f"{type(self.model).__name__}: a module that promises independent_images computes "
@@ -192,7 +196,7 @@ class Team:
         edges = [
             (node_of(p), lambda _, i=i: ticket.of_parameter(i))
             for i, p in enumerate(self._parameters)
-            if p.requires_grad
+            if node_of(p) in used
         ]
         learned = [x for x in inputs if _kind(x) == "learned"]
         edges += [
