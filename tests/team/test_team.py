@@ -1,5 +1,6 @@
 """A batch that is shared out among processes gives what it gives in one."""
 
+import contextlib
 import copy
 import gc
 import os
@@ -759,12 +760,20 @@ def test_helpers_notice_that_nobody_is_there(number):
     helpers = [int(p) for p in run.stdout.readline().split()]
     time.sleep(0.2)
     # Ctrl-C goes to all processes at the terminal; kill -9 to one.
-    if number == signal.SIGINT:
-        os.killpg(run.pid, number)
-    else:
+    try:
+        for _ in range(20):
+            if number == signal.SIGINT:
+                os.killpg(run.pid, number)
+            else:
+                run.kill()
+            # Python loses an interrupt that comes while it frees an object ("Exception ignored").
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                _, errors = run.communicate(timeout=5)
+                break
+    finally:
         run.kill()
-    _, errors = run.communicate(timeout=30)
-    assert errors.count("Traceback") == (1 if number == signal.SIGINT else 0)
+    seen = errors.count("Traceback") - errors.count("Exception ignored")
+    assert seen == (1 if number == signal.SIGINT else 0)
     end = time.monotonic() + 10
     while any(alive(p) for p in helpers) and time.monotonic() < end:
         time.sleep(0.05)
