@@ -21,7 +21,10 @@ from tinydiff import kernels
 from tinydiff.kernels.workers import THREADS, empty, piece
 
 LINE = 1024  # numbers in a row that meets many others
-ONES, ROW, TWO_ROWS = (np.full((n, LINE), 0.5, np.float32) for n in (1, 1, 2))
+SHORT = 256  # numbers in a row of layer norm's
+ONES, ROW = (np.full((1, LINE), 0.5, np.float32) for _ in range(2))
+COLUMNS, TWO_ROWS = np.ones((LINE, 2), np.float32), np.ones((2, SHORT), np.float32)
+AVERAGE = np.full((SHORT, 1), 1 / SHORT, np.float32)
 HALF = np.float32(0.5)
 
 # Each takes p, a piece of the input, q, one of the result, and u, scratch.
@@ -36,13 +39,17 @@ PASSES: dict[str, Callable] = {
     "exp": lambda p, q, u: np.exp(u, u),
     "out": lambda p, q, u: np.multiply(u, p, q),
     "Σ": lambda p, q, u: np.matmul(ONES[:, : len(p)], p),
-    "column·row": lambda p, q, u: np.matmul(p[:, :2], TWO_ROWS, u),
+    "mean": lambda p, q, u: np.matmul(p.reshape(-1, SHORT), AVERAGE),
+    "column·row": lambda p, q, u: np.matmul(
+        COLUMNS[: u.size // SHORT], TWO_ROWS, u.reshape(-1, SHORT)
+    ),
 }
 
 # What the fast kernels do, pass by pass.
 SILU = "tanh +1 out"
 SLOPE = "tanh +1 · +1 +1 ·"
 FIT = "· ·1" + " +1 ·" * 6
+BACK_THROUGH_ROWS = "· Σ Σ mean mean column·row · column·row · + column·row out"
 CHAINS = {
     "group norm + silu, 64 @32 value": f"Σ · Σ ·row +row {SILU}",
     "group norm + silu, 64 @32 gradients": f"·row +row {SLOPE} · Σ · Σ ·row ·row +row out",
@@ -52,8 +59,8 @@ CHAINS = {
     "silu, 64 @32 gradients": f"·1 {SLOPE} ·1 out",
     "gelu, 4096 × 1024 value": f"{FIT} ·1 {SILU}",
     "gelu, 4096 × 1024 gradients": f"{FIT} tanh ·1 exp ·1 · + +1 ·1 out",
-    "layer norm, 4096 × 256 value": "Σ · Σ column·row · column·row out",
-    "layer norm, 4096 × 256 gradients": "· Σ Σ Σ Σ column·row · column·row · + column·row out",
+    "layer norm, 4096 × 256 value": "mean · mean column·row · column·row out",
+    "layer norm, 4096 × 256 gradients": BACK_THROUGH_ROWS,
 }
 
 

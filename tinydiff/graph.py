@@ -22,7 +22,7 @@ from tinydiff import kernels
 from tinydiff.backend import xp
 
 births = itertools.count(1)
-retaining = False  # whether the graph that is being walked will be kept
+retaining = False  # whether the graph being walked is kept, for rules to know (tinydiff/team)
 
 
 class Node:

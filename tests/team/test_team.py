@@ -672,12 +672,13 @@ def test_in_float32_with_the_fast_kernels(processes, rng):
         assert_close(alone, gradients(net, x), tolerance=1e-4)
 
 
-SCRIPT = """
-import os, sys, time
+PREPARED = """
+import sys
 import numpy as np
-from tinydiff import nn, optim, Tensor
+from tinydiff import nn, ops, optim, Tensor
 from tinydiff.kernels import workers
 from tinydiff.team import team, Team
+from tinydiff.training import Trainer, train
 workers.THREADS, team.WORTH = 3, 0
 
 class Net(nn.Module):
@@ -686,6 +687,9 @@ class Net(nn.Module):
         self.layer = nn.Linear(2, 2)
     def forward(self, x):
         return self.layer(Tensor(x))
+"""
+
+SCRIPT = """
 
 print("said once")                      # and not flushed before the fork
 net = Net()
@@ -698,8 +702,21 @@ with crew:
 """
 
 
+def start(script: str, *words) -> subprocess.Popen:
+    """A program in a session of its own, so that a signal may go to all its processes"""
+    return subprocess.Popen(
+        [sys.executable, "-c", PREPARED + script, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def test_the_end_of_the_program_is_the_helpers_end_too():
-    run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-c", PREPARED + SCRIPT], capture_output=True, text=True, timeout=60
+    )
     assert run.returncode == 0 and not run.stderr
     said, helpers = run.stdout.splitlines()
     assert said == "said once"
@@ -707,21 +724,6 @@ def test_the_end_of_the_program_is_the_helpers_end_too():
 
 
 TRAINING = """
-import sys
-import numpy as np
-from tinydiff import nn, ops, optim, Tensor
-from tinydiff.kernels import workers
-from tinydiff.team import team
-from tinydiff.training import Trainer, train
-workers.THREADS, team.WORTH = 2, 0
-
-class Net(nn.Module):
-    independent_images = True
-    def __init__(self):
-        self.layer = nn.Linear(2, 2)
-    def forward(self, x):
-        return self.layer(Tensor(x))
-
 net, x = Net(), np.ones((6, 2), np.float32)
 adam = optim.Adam(net.parameters())
 trainer = Trainer(net, lambda x: ops.mse_loss(net(x), Tensor(x)), [(x,)] * 10**6, adam)
@@ -732,13 +734,7 @@ for record in train(trainer, 10**6, sys.argv[1], save_every=10**6):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_all_processes_ends_training_with_a_checkpoint(number, tmp_path):
-    run = subprocess.Popen(
-        [sys.executable, "-c", TRAINING, tmp_path],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    run = start(TRAINING, tmp_path)
     assert run.stdout.readline() == "step 1\n"
     os.killpg(run.pid, number)
     said, errors = run.communicate(timeout=30)
@@ -749,13 +745,7 @@ def test_a_signal_to_all_processes_ends_training_with_a_checkpoint(number, tmp_p
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_helpers_notice_that_nobody_is_there(number):
-    run = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, "long"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    run = start(SCRIPT, "long")
     assert run.stdout.readline() == "said once\n"
     helpers = [int(p) for p in run.stdout.readline().split()]
     time.sleep(0.2)

@@ -25,6 +25,10 @@ products of half the size, then a sum and a difference; Aᵀ is the same from ri
 is flattened, rows first, so that the transform along the columns is part of the same product (a
 Kronecker product of matrices).
 
+A bias is one more term of every output: each half of Aᵀ gets a column of ones, for a plane that
+holds the bias.  The transforms go in stretches of columns, so that BLAS does not copy them first
+(see `fast.SMALL`).
+
 The price is rounding, and the points set it: with 0, ±3/4, ±3/2, ∞ relative errors are 1e-6 to
 3e-6 in float32, a quarter of those with the usual 0, ±1, ±2, ∞.
 
@@ -86,6 +90,31 @@ _EVEN, _ODD, _PLUS, _POINTS_ONLY = (
 _CACHE = 300_000  # elements of one transformed array that a worker keeps in its cache
 _ENOUGH = 48  # tiles that make the 36 products efficient
 _STRETCH = 1 << 11  # columns that BLAS multiplies by a small matrix without copying them first
+
+
+def transform(matrix, x, out) -> None:
+    """out = matrix @ x for a small matrix: (…, m, k) and (…, k, many) → (…, m, many)"""
+    n = x.shape[-1]
+    whole = n - n % _STRETCH
+    if whole:
+        parts, into = (_in_stretches(a[..., :whole]) for a in (x, out))
+        np.matmul(matrix[..., None, :, :], parts, out=into)
+    if whole < n:
+        np.matmul(matrix, x[..., whole:], out=out[..., whole:])
+
+
+def _in_stretches(a):
+    """(…, k, n) as (…, stretches, k, _STRETCH)"""
+    return a.reshape(*a.shape[:-1], -1, _STRETCH).swapaxes(-2, -3)
+
+
+def _shared_transform(matrix, x, out) -> None:
+    """`transform`, shared out over the columns of x"""
+
+    def work(low, high, _):
+        transform(matrix, x[:, low:high], out[:, low:high])
+
+    parallel(work, x.shape[1], x.shape[1], x.size + out.size)
 
 
 def suits(channels: int, filters: int, window: Window) -> bool:
@@ -170,12 +199,12 @@ def blocks_at_points(x):
     return _at_points(_BLOCK, _blocks_of(x), "product")
 
 
-def filters_at_points(weight, product=None):
+def filters_at_points(weight, product=transform):
     """G w Gᵀ of filters (3, 3, C, O): (36, C, O), in scratch"""
     taps = scratch("taps", *weight.shape)
     np.copyto(taps, weight)
     values = scratch("filters", 36, *weight.shape[2:])
-    (product or transform)(_FILTER, taps.reshape(9, -1), values.reshape(36, -1))
+    product(_FILTER, taps.reshape(9, -1), values.reshape(36, -1))
     return values
 
 
@@ -192,8 +221,8 @@ def correlate(seen, filters, y, bias):
     """y (n, H, W, O) from its tiles at the points (36, tiles, C) and filters (36, C, O)"""
     n, h, w, c = y.shape
     down, right = _tiles(h), _tiles(w)
-    # A plane more on either side: for the bias before the even half, and after the odd one.
-    planes = scratch("product", 50, n * down * right, c)
+    # The bias, the even half (18), the odd half (18), the bias, over what is no longer needed (12).
+    planes = scratch("product", 49, n * down * right, c)
     values = planes[1:49]
     np.matmul(seen, filters, out=values[_POINTS_ONLY])
     np.add(values[_PLUS], values[_ODD], out=values[_EVEN])
@@ -242,31 +271,6 @@ def _tiles_of(x, window: Window):
     tiles = scratch("tiles", *shape)
     np.copyto(tiles, overlapping)
     return tiles.reshape(2, 18, -1, c)
-
-
-def transform(matrix, x, out) -> None:
-    """out = matrix @ x for a small matrix: (…, m, k) and (…, k, many) → (…, m, many)"""
-    n = x.shape[-1]
-    whole = n - n % _STRETCH
-    if whole:
-        parts, into = (_in_stretches(a[..., :whole]) for a in (x, out))
-        np.matmul(matrix[..., None, :, :], parts, out=into)
-    if whole < n:
-        np.matmul(matrix, x[..., whole:], out=out[..., whole:])
-
-
-def _in_stretches(a):
-    """(…, k, n) as (…, stretches, k, _STRETCH)"""
-    return a.reshape(*a.shape[:-1], -1, _STRETCH).swapaxes(-2, -3)
-
-
-def _shared_transform(matrix, x, out) -> None:
-    """`transform`, shared out over the columns of x"""
-
-    def work(low, high, _):
-        transform(matrix, x[:, low:high], out[:, low:high])
-
-    parallel(work, x.shape[1], x.shape[1], x.size + out.size)
 
 
 def _tiles(n: int) -> int:

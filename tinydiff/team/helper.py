@@ -170,7 +170,8 @@ class _Work:
     def _answer(self, words: dict, arrays: list) -> tuple[dict, list]:
         for call in words["forget"]:
             self.kept.pop(call, None)
-        return (self._backward if "retain" in words else self._forward)(words, arrays)
+        task = {"forward": self._forward, "backward": self._backward}[words["task"]]
+        return task(words, arrays)
 
     def _forward(self, words: dict, arrays: list) -> tuple[dict, list]:
         for module, training in zip(self.inside, words["training"], strict=True):

@@ -7,6 +7,7 @@ take turns: what `receive` returns lies in that memory, until the other side sen
 
 from __future__ import annotations
 
+import itertools
 import json
 import mmap
 from collections.abc import Sequence
@@ -64,17 +65,12 @@ class End:
         self._pipe.close()
 
 
-def shared_zeros(n: int, dtype) -> np.ndarray:
-    """n zeros in memory that this process and its later forks see, and change for one another."""
-    size = max(1, n * np.dtype(dtype).itemsize)
-    return np.frombuffer(mmap.mmap(-1, size), dtype, n)
-
-
 def shared_views(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Zeros in the shapes of some arrays, side by side in such memory."""
+    """Zeros in the shapes of some arrays, in memory that this process and its later forks share."""
     sizes = [-(-a.nbytes // _ALIGNED) * _ALIGNED for a in arrays]
     memory = mmap.mmap(-1, max(1, sum(sizes)))
-    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    starts = itertools.accumulate(sizes, initial=0)
     return [
-        np.ndarray(a.shape, a.dtype, memory, start) for a, start in zip(arrays, starts, strict=True)
+        np.ndarray(a.shape, a.dtype, memory, start)
+        for a, start in zip(arrays, starts, strict=False)
     ]

@@ -35,18 +35,20 @@ import itertools
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from tinydiff import backend, graph
+from tinydiff import backend
 from tinydiff.graph import Node, ancestors
 from tinydiff.kernels import workers
 from tinydiff.nn.module import Module, diverted
 from tinydiff.nn.watch import being_watched
 from tinydiff.optim.flat import flats_of
-from tinydiff.team.helper import Answer, Helper
-from tinydiff.team.line import shared_views, shared_zeros
+from tinydiff.team.helper import Helper
+from tinydiff.team.line import shared_views
+from tinydiff.team.shares import array, images_in, kind, outermost
+from tinydiff.team.ticket import Ticket
 from tinydiff.tensor import Tensor, is_recording, node_of
 
 WORTH = 1 << 30  # numbers in × weights: about from 10 ms of arithmetic on, the helpers pay
@@ -97,7 +99,7 @@ class Team:
     def __enter__(self) -> Team:
         found: list[Module] = []
         if backend.name == "numpy" and workers.THREADS > 1 and sys.platform == "linux":
-            found = list(_outermost(self.model))
+            found = list(outermost(self.model))
         if found != self._modules:
             self.close()
             self._modules, self._weights = found, [m.num_parameters() for m in found]
@@ -119,7 +121,7 @@ class Team:
         place = self._modules.index(module)
         if (
             settings
-            or _images_in(inputs) < workers.THREADS
+            or images_in(inputs) < workers.THREADS
             or inputs[0].size * self._weights[place] < WORTH
             or being_watched()
             or not self._lock.acquire(blocking=False)
@@ -142,9 +144,10 @@ class Team:
         self._calls += 1
         handed_out = Node(())  # older than everything in our own share
         question = {
+            "task": "forward",
             "call": self._calls,
             "module": place,
-            "inputs": [_kind(x) for x in inputs],
+            "inputs": [kind(x) for x in inputs],
             "record": is_recording(),
             "training": [m.training for m in self._inside],
             "learned": [p.requires_grad for p in self._parameters],
@@ -153,7 +156,7 @@ class Team:
         answers = [
             helper.ask(
                 {**question, "part": (n, part.start, part.stop)},
-                [_array(x)[part] for x in inputs if x is not None],
+                [array(x)[part] for x in inputs if x is not None],
             )
             for helper, part in zip(self._helpers, parts, strict=True)
         ]
@@ -173,11 +176,11 @@ class Team:
             )
         y = Tensor(np.concatenate([first.data, *(answer.fetch()[0][0] for answer in answers)]))
         if first.requires_grad:
-            ticket = _Ticket(self, self._calls, self._helpers, parts)
+            ticket = Ticket(self, self._calls, self._helpers, parts)
             self._record(y, first, own, handed_out, ticket, inputs)
         return y
 
-    def _record(self, y, first, own: slice, handed_out: Node, ticket: _Ticket, inputs) -> None:
+    def _record(self, y, first, own: slice, handed_out: Node, ticket: Ticket, inputs) -> None:
         """Make y the end of the graph described above."""
         known = {node_of(x) for x in (*self._parameters, *inputs) if isinstance(x, Tensor)}
         used = {
@@ -198,7 +201,7 @@ class Team:
             for i, p in enumerate(self._parameters)
             if node_of(p) in used
         ]
-        learned = [x for x in inputs if _kind(x) == "learned"]
+        learned = [x for x in inputs if kind(x) == "learned"]
         edges += [
             (node_of(x), lambda _, i=i, x=x: ticket.of_input(i, x)) for i, x in enumerate(learned)
         ]
@@ -214,9 +217,7 @@ class Team:
             self._helpers
             and not any(helper.lost for helper in self._helpers)
             and [m._changes for m in self._inside] == self._changes
-            and all(
-                p.data is array for p, array in zip(self._parameters, self._arrays, strict=True)
-            )
+            and all(p.data is a for p, a in zip(self._parameters, self._arrays, strict=True))
         ):
             return
         self.close()
@@ -234,87 +235,18 @@ class Team:
         _end(self._helpers)
 
 
-class _Ticket:
-    """A shared call that backward may come for, and the helpers' answers to that."""
-
-    def __init__(self, team: Team, call: int, helpers: list[Helper], parts: list[slice]):
-        self._team = team  # which lives, and its helpers with it, until backward has come
-        self._call, self._helpers, self._parts = call, list(helpers), parts
-        self._answers: list[Answer] = []
-        weakref.finalize(self, _forget, call, self._helpers)
-
-    def send(self, g):
-        """Give the helpers their parts of g, and return it."""
-        words = {"call": self._call, "retain": graph.retaining}
-        self._answers = [
-            helper.ask(words, [g[part]])
-            for helper, part in zip(self._helpers, self._parts, strict=True)
-        ]
-        return g
-
-    def of_parameter(self, i: int):
-        """Σ over the helpers of the i-th parameter's gradient; None if it has none"""
-        gradients = (answer.fetch()[1] for answer in self._answers)
-        found = [part[i] for part in gradients if i in part]
-        return sum(found[1:], found[0]) if found else None
-
-    def of_input(self, i: int, x: Tensor):
-        """The gradient of the i-th input that has one; zeros for the images of our own share"""
-        gradient = np.zeros_like(x.data)
-        for part, answer in zip(self._parts, self._answers, strict=True):
-            gradient[part] = answer.fetch()[0][i]
-        return gradient
-
-
 def _end(helpers: list[Helper]) -> None:
     while helpers:
         helpers.pop().end()
-
-
-def _forget(call: int, helpers: list[Helper]) -> None:
-    for helper in helpers:
-        helper.forgotten.append(call)
-
-
-def _outermost(module: Module) -> Iterator[Module]:
-    """The modules that promise independent images, without those inside of others."""
-    if module.independent_images:
-        if not list(module.buffers()):  # statistics over the batch, say
-            yield module
-        return
-    for value in vars(module).values():
-        if isinstance(value, Module):
-            yield from _outermost(value)
-
-
-def _images_in(inputs: tuple) -> int:
-    """How many images there are, if all inputs are of as many (None aside); otherwise 0"""
-    given = [x for x in inputs if x is not None]
-    if not inputs or not all(isinstance(x, (Tensor, np.ndarray)) and x.ndim for x in given):
-        return 0
-    lengths = {len(x) for x in given}
-    return lengths.pop() if inputs[0] is not None and len(lengths) == 1 else 0
-
-
-def _kind(x) -> str:
-    if x is None:
-        return "none"
-    if isinstance(x, Tensor):
-        return "learned" if x.requires_grad and is_recording() else "tensor"
-    return "array"
-
-
-def _array(x) -> np.ndarray:
-    return x.data if isinstance(x, Tensor) else x
 
 
 def _bring_into_shared_memory(parameters: list[Tensor]) -> None:
     """What an optimiser keeps flat stays so; each array keeps its values."""
     at_home = set()
     for flat in flats_of(parameters):
-        flat.move(shared_zeros(flat.data.size, flat.data.dtype))
+        flat.move(*shared_views([flat.data]))
         at_home.update(flat.parameters)
     others = [p for p in parameters if p not in at_home]
-    for p, array in zip(others, shared_views([p.data for p in others]), strict=True):
-        array[...] = p.data
-        p.data = array
+    for p, shared in zip(others, shared_views([p.data for p in others]), strict=True):
+        shared[...] = p.data
+        p.data = shared
