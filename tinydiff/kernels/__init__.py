@@ -1,153 +1,39 @@
 """Raw-array inner loops, without derivatives: plain ones to read, fast ones to run.
 
 Every kernel has a plain form (`plain`), which is its equation and runs on NumPy and CuPy in any
-floating dtype.  On NumPy in float32 a faster form with the same result is chosen here, by shape;
-``TINYDIFF_KERNELS=plain`` turns that off.
+floating dtype.  Fast forms with the same result are chosen by shape: for NumPy in `host`, for CuPy
+in `cuda`; ``TINYDIFF_KERNELS=plain`` turns that off.
 """
 
-import os
-
-import numpy as np
-
 from tinydiff import backend
-from tinydiff.kernels import (
-    addition,
-    fast,
-    fast_activation,
-    fast_attention,
-    fast_layer_norm,
-    fast_norm,
-    few_channels,
-    few_filters,
-    im2col,
-    plain,
-    winograd,
-    winograd_deep,
-)
 from tinydiff.kernels.memory import keep_freed_memory
-from tinydiff.kernels.plain import max_pool, max_pool_grad, pad, sigmoid, softmax
+from tinydiff.kernels.plain import max_pool, max_pool_grad, pad, sigmoid
+from tinydiff.kernels.settings import FAST
 from tinydiff.kernels.window import Window, pair
 from tinydiff.kernels.workers import single_threaded_blas
 
-_wanted = os.environ.get("TINYDIFF_KERNELS", "").strip().lower() or "fast"
-if _wanted not in ("fast", "plain"):
-    backend.give_up(f"TINYDIFF_KERNELS is {_wanted!r}: set it to fast or plain.")
-_FAST = _wanted == "fast" and backend.name == "numpy"
-if _FAST:
-    keep_freed_memory()
+if FAST and backend.name == "cupy":
+    from tinydiff.kernels import cuda as _chosen
+else:
+    from tinydiff.kernels import host as _chosen
 
+    if FAST:
+        keep_freed_memory()
 
-def _fast(*arrays) -> bool:
-    return _FAST and all(a is None or a.dtype == np.float32 for a in arrays)
-
-
-def _convolution(images: int, channels: int, filters: int, window: Window, *arrays, grads=False):
-    """The module whose convolution is fastest for this shape."""
-    if not _fast(*arrays):
-        return plain
-    if winograd_deep.suits(images, channels, filters, window, grads):
-        return winograd_deep
-    if winograd.suits(channels, filters, window):
-        return winograd
-    return im2col if im2col.suits(window) else plain
-
-
-def conv2d(x, weight, bias, window):
-    if few_filters.suits(*weight.shape[2:], window) and _fast(x, weight, bias):
-        return few_filters.conv2d(x, weight, bias, window)
-    if few_channels.suits(x.shape[3], window) and _fast(x, weight, bias):
-        return few_channels.conv2d(x, weight, bias, window)
-    kernel = _convolution(len(x), x.shape[3], weight.shape[3], window, x, weight, bias)
-    return kernel.conv2d(x, weight, bias, window)
-
-
-def conv2d_input_grad(g, weight, window):
-    channels, filters = weight.shape[2:]
-    if few_filters.suits(filters, channels, window) and _fast(g, weight):
-        return few_filters.conv2d_input_grad(g, weight, window)
-    kernel = _convolution(len(g), weight.shape[2], g.shape[3], window, g, weight)
-    return kernel.conv2d_input_grad(g, weight, window)
-
-
-def conv2d_weight_grad(x, g, window):
-    if few_channels.suits(x.shape[3], window) and _fast(x, g):
-        return few_channels.conv2d_weight_grad(x, g, window)
-    kernel = _convolution(len(x), x.shape[3], g.shape[3], window, x, g, grads=True)
-    return kernel.conv2d_weight_grad(x, g, window)
-
-
-def conv2d_grads(x, g, weight, window, needed=(True, True, True)):
-    """The gradients of input, weight and bias, None where not needed; they may share work."""
-    apart = few_filters.suits(g.shape[3], x.shape[3], window)  # a far faster input gradient
-    if needed[0] and needed[1] and not apart:
-        sizes = len(x), x.shape[3], g.shape[3]
-        kernel = _convolution(*sizes, window, x, g, weight, grads=True)
-        return kernel.conv2d_grads(x, g, weight, window)
-    gx = conv2d_input_grad(g, weight, window) if needed[0] else None
-    gw = conv2d_weight_grad(x, g, window) if needed[1] else None
-    return gx, gw, sum_rows(g) if needed[2] else None
-
-
-def add(a, b, out=None):
-    """a + b by broadcasting, into ``out`` if given (it may be a)"""
-    if _FAST and addition.suits(a, b):
-        return addition.add(a, b, out)
-    return a + b if out is None else backend.xp.add(a, b, out=out)
-
-
-def concatenate(arrays, axis):
-    """Arrays one after another along an axis"""
-    if axis > 0 and _fast(*arrays):
-        return addition.concatenate(arrays, axis)
-    return backend.xp.concatenate(arrays, axis=axis)
-
-
-def _either(module, name: str):
-    """The module's kernel of that name where all its arrays are float32, else the plain one."""
-    quick, simple = getattr(module, name), getattr(plain, name)
-
-    def kernel(*args):
-        for a in args:
-            if isinstance(a, backend.xp.ndarray) and not _fast(a):
-                return simple(*args)
-        return quick(*args)
-
-    kernel.__name__, kernel.__doc__ = name, simple.__doc__
-    return kernel
-
-
+add, concatenate = _chosen.add, _chosen.concatenate
 matmul, linear, matmul_t, sum_rows = (
-    _either(fast, name) for name in ("matmul", "linear", "matmul_t", "sum_rows")
+    _chosen.matmul,
+    _chosen.linear,
+    _chosen.matmul_t,
+    _chosen.sum_rows,
 )
+conv2d, conv2d_grads = _chosen.conv2d, _chosen.conv2d_grads
+conv2d_input_grad, conv2d_weight_grad = _chosen.conv2d_input_grad, _chosen.conv2d_weight_grad
 silu, silu_grad, gelu, gelu_grad = (
-    _either(fast_activation, name) for name in ("silu", "silu_grad", "gelu", "gelu_grad")
+    _chosen.silu,
+    _chosen.silu_grad,
+    _chosen.gelu,
+    _chosen.gelu_grad,
 )
-
-
-def _normaliser(shape, groups: int, silu: bool):
-    """The module whose group norm is fastest for this shape."""
-    if fast_layer_norm.suits(shape, groups, silu):
-        return fast_layer_norm
-    return fast_norm if shape[1] > 1 else plain
-
-
-def group_norm(x, weight, bias, groups, eps, silu=False):
-    module = _normaliser(x.shape, groups, silu) if _fast(x, weight, bias) else plain
-    y, saved, mean, variance = module.group_norm(x, weight, bias, groups, eps, silu)
-    return y, (module, saved), mean, variance
-
-
-def group_norm_grad(g, saved, weight):
-    module, saved = saved
-    return module.group_norm_grad(g, saved, weight)
-
-
-def attention(q, k, v, mask, scale):
-    module = fast_attention if _fast(q, k, v, mask) and q.size else plain
-    y, saved = module.attention(q, k, v, mask, scale)
-    return y, (module, saved)
-
-
-def attention_grad(g, q, k, v, mask, saved, scale, out):
-    module, saved = saved
-    return module.attention_grad(g, q, k, v, mask, saved, scale, out)
+group_norm, group_norm_grad = _chosen.group_norm, _chosen.group_norm_grad
+softmax, attention, attention_grad = _chosen.softmax, _chosen.attention, _chosen.attention_grad

@@ -24,6 +24,8 @@ import types
 
 import numpy as np
 
+from cupy.raw import RawModule
+
 __version__ = "13.0.0+standin"
 
 inf, nan, pi, e, newaxis = np.inf, np.nan, np.pi, np.e, None

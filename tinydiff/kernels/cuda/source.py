@@ -1,0 +1,93 @@
+"""Short CUDA C kernels: the sources lie beside this file, compiled when first they are called.
+
+    kernels = Source("activation")                       # activation.cu
+    kernels.silu(blocks, threads, x, y, x.size)
+
+A source computes with ``real``, which is float or double as its arrays are; there is one compiled
+version for each.  Python's ints become C's int, or size where the kernel says so, floats become
+real, None a null pointer.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import cupy
+import numpy as np
+
+HERE = Path(__file__).parent
+REAL = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+THREADS = 256  # in a block, where nothing else is said
+_MOST_BLOCKS = 1 << 16  # a thread that has more elements to do goes round again
+
+
+def blocks_for(n: int) -> int:
+    """How many blocks of THREADS threads take n elements"""
+    return max(1, min(-(-n // THREADS), _MOST_BLOCKS))
+
+
+def text_of(name: str) -> str:
+    """The CUDA C of a source, with what all share before it"""
+    return "\n".join((HERE / file).read_text("utf-8") for file in ("common.cuh", f"{name}.cu"))
+
+
+class Source:
+    """``source.kernel(blocks, threads, *arguments)``; blocks and threads are ints or tuples."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._text = text_of(name)
+
+    def __getattr__(self, kernel: str) -> Callable:
+        if kernel.startswith("__"):
+            raise AttributeError(kernel)
+        converters = [_converter(p) for p in _parameters(self._text, kernel)]
+
+        def launch(blocks, threads, *arguments) -> None:
+            dtype = next(
+                a.dtype for a in arguments if isinstance(a, cupy.ndarray) and a.dtype in REAL
+            )
+            passed = tuple(c(a, dtype) for c, a in zip(converters, arguments, strict=True))
+            grid = blocks if isinstance(blocks, tuple) else (blocks,)
+            block = threads if isinstance(threads, tuple) else (threads,)
+            self._compiled(kernel, dtype)(grid, block, passed)
+
+        setattr(self, kernel, launch)  # found without __getattr__ from now on
+        return launch
+
+    def elementwise(self, kernel: str, *arrays):
+        """A kernel (*arrays, y, n) on each element: y, like the first array, which is contiguous"""
+        arrays = [cupy.ascontiguousarray(a) for a in arrays]
+        y = cupy.empty_like(arrays[0])
+        if y.size:
+            getattr(self, kernel)(blocks_for(y.size), THREADS, *arrays, y, y.size)
+        return y
+
+    @functools.cache  # noqa: B019  sources live as long as the process
+    def _compiled(self, kernel: str, dtype) -> Callable:
+        return _module(self._text, REAL[dtype]).get_function(kernel)
+
+
+@functools.cache
+def _module(text: str, real: str):
+    return cupy.RawModule(code=text, options=("-std=c++17", f"-DREAL={real}"))
+
+
+def _parameters(text: str, kernel: str) -> list[str]:
+    found = re.search(rf"__global__ void {kernel}\(([^)]*)\)", text)
+    if found is None:
+        raise AttributeError(f"there is no kernel {kernel!r} in this source")
+    return [p.strip() for p in found[1].split(",")]
+
+
+def _converter(parameter: str) -> Callable:
+    """(argument, dtype of real) -> what CuPy is to pass for a kernel's parameter"""
+    if "*" in parameter:
+        return lambda a, dtype: np.uintp(0) if a is None else a
+    kind = parameter.rsplit(" ", 1)[0]
+    if kind == "real":
+        return lambda a, dtype: dtype.type(a)
+    return {"int": lambda a, dtype: np.int32(a), "size": lambda a, dtype: np.int64(a)}[kind]
