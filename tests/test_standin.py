@@ -1,6 +1,7 @@
 """The stand-in for CuPy refuses what CuPy refuses; were it lenient, it would prove nothing."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 def cp():
     """The stand-in, loaded beside whatever else may be called cupy."""
     path = Path(__file__).parent / "standin" / "cupy" / "__init__.py"
-    spec = importlib.util.spec_from_file_location("standin_cupy", path)
-    module = importlib.util.module_from_spec(spec)
+    spec = importlib.util.spec_from_file_location(
+        "standin_cupy", path, submodule_search_locations=[str(path.parent)]
+    )
+    module = sys.modules["standin_cupy"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 

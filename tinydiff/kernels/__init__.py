@@ -13,27 +13,27 @@ from tinydiff.kernels.window import Window, pair
 from tinydiff.kernels.workers import single_threaded_blas
 
 if FAST and backend.name == "cupy":
-    from tinydiff.kernels import cuda as _chosen
+    from tinydiff.kernels import cuda as chosen
 else:
-    from tinydiff.kernels import host as _chosen
+    from tinydiff.kernels import host as chosen
 
     if FAST:
         keep_freed_memory()
 
-add, concatenate = _chosen.add, _chosen.concatenate
+add, concatenate = chosen.add, chosen.concatenate
 matmul, linear, matmul_t, sum_rows = (
-    _chosen.matmul,
-    _chosen.linear,
-    _chosen.matmul_t,
-    _chosen.sum_rows,
+    chosen.matmul,
+    chosen.linear,
+    chosen.matmul_t,
+    chosen.sum_rows,
 )
-conv2d, conv2d_grads = _chosen.conv2d, _chosen.conv2d_grads
-conv2d_input_grad, conv2d_weight_grad = _chosen.conv2d_input_grad, _chosen.conv2d_weight_grad
+conv2d, conv2d_grads = chosen.conv2d, chosen.conv2d_grads
+conv2d_input_grad, conv2d_weight_grad = chosen.conv2d_input_grad, chosen.conv2d_weight_grad
 silu, silu_grad, gelu, gelu_grad = (
-    _chosen.silu,
-    _chosen.silu_grad,
-    _chosen.gelu,
-    _chosen.gelu_grad,
+    chosen.silu,
+    chosen.silu_grad,
+    chosen.gelu,
+    chosen.gelu_grad,
 )
-group_norm, group_norm_grad = _chosen.group_norm, _chosen.group_norm_grad
-softmax, attention, attention_grad = _chosen.softmax, _chosen.attention, _chosen.attention_grad
+group_norm, group_norm_grad = chosen.group_norm, chosen.group_norm_grad
+softmax, attention, attention_grad = chosen.softmax, chosen.attention, chosen.attention_grad

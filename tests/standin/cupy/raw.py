@@ -119,7 +119,7 @@ class _parameter:
         self.dtype = np.dtype(_WIDTHS[real if kind == "real" else kind])
 
     def held(self, name, value, copies):
-        from cupy import ndarray
+        from . import ndarray
 
         what = f"{name}: argument {self.text!r}"
         if not self.pointer:
