@@ -82,14 +82,21 @@ def test_cupy_not_installed():
     )
 
 
-def test_cupy_without_a_gpu():
-    run = python("-c", SHOW, standin=True, TINYDIFF_BACKEND="cupy", CUPY_STANDIN_DEVICES="0")
-    refused(run, "no GPU", "nvidia-smi", "TINYDIFF_BACKEND=numpy")
+BAD_STATES = {  # see tests/standin/cupy: what the sentence must say
+    "no driver": ["no NVIDIA driver", "install one"],
+    "old driver": ["driver version is insufficient", "newer NVIDIA driver"],
+    "no GPU": ["no CUDA-capable device", "CUDA_VISIBLE_DEVICES"],
+    "full": ["Out of memory", "other processes", "nvidia-smi"],
+    "no cuBLAS": ["libcublasLt.so.12", "cupy-cuda12x[ctk]", "cupy-cuda13x[ctk]"],
+    "no headers": ["CUDA headers", "[ctk]"],
+    "other CUDA": ["no kernel image", "[ctk]"],
+}
 
 
-def test_cupy_whose_driver_fails():
-    run = python("-c", SHOW, standin=True, TINYDIFF_BACKEND="cupy", CUPY_STANDIN_DEVICES="broken")
-    refused(run, "CUDA driver version is insufficient", "nvidia-smi")
+@pytest.mark.parametrize("state", BAD_STATES)
+def test_a_gpu_that_cannot_be_used(state):
+    run = python("-c", SHOW, standin=True, TINYDIFF_BACKEND="cupy", CUPY_STANDIN_STATE=state)
+    refused(run, *BAD_STATES[state], "TINYDIFF_BACKEND=numpy")
 
 
 def test_cupy_that_cannot_be_imported(tmp_path):
@@ -98,12 +105,47 @@ def test_cupy_that_cannot_be_imported(tmp_path):
     refused(run, "libcudart.so.12: not found")
 
 
-@pytest.mark.parametrize("devices", ["0", "broken"])
-def test_auto_falls_back_without_a_word(devices):
-    run = python("-c", SHOW, standin=True, TINYDIFF_BACKEND="auto", CUPY_STANDIN_DEVICES=devices)
+@pytest.mark.parametrize("state", BAD_STATES)
+def test_auto_falls_back_without_a_word(state):
+    run = python("-c", SHOW, standin=True, TINYDIFF_BACKEND="auto", CUPY_STANDIN_STATE=state)
     assert run.returncode == 0
     assert run.stdout.startswith("numpy")
     assert run.stderr == ""
+
+
+# TF32
+
+
+@pytest.mark.parametrize(("wanted", "tf32"), [("", True), ("1", True), ("0", False)])
+def test_tf32_is_on_unless_told_otherwise(wanted, tf32):
+    show = "import os, tinydiff; print(tinydiff.backend.tf32, os.environ['CUPY_TF32'])"
+    run = python("-c", show, standin=True, TINYDIFF_BACKEND="cupy", TINYDIFF_TF32=wanted)
+    assert run.stdout == f"{tf32} {int(tf32)}\n"
+
+
+def test_tf32_is_on_or_off():
+    refused(python("-c", SHOW, TINYDIFF_TF32="yes"), "TINYDIFF_TF32", "'yes'", "1 or 0")
+
+
+def test_numpy_knows_no_tf32():
+    assert python("-c", "import tinydiff; print(tinydiff.backend.tf32)").stdout == "False\n"
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("x"), RuntimeError("cudaErrorMemoryAllocation: out of memory")]
+)
+def test_out_of_memory_names_the_batch(error):
+    named = pytest.raises(backend.OutOfMemory, match=r"a batch of 77 .* smaller batch")
+    with named, backend.memory_for(77):
+        raise error
+
+
+def test_other_errors_pass():
+    with pytest.raises(RuntimeError, match="unrelated"), backend.memory_for(77):
+        raise RuntimeError("unrelated")
 
 
 # Arrays

@@ -2,7 +2,8 @@
 
 ``TINYDIFF_BACKEND=numpy`` (the default), ``cupy``, or ``auto`` (CuPy where it works, else NumPy)
 is read when tinydiff is imported.  A backend that cannot be had ends the program with one
-sentence that says what to do, and exit status 2.
+sentence that says what to do, and exit status 2.  ``TINYDIFF_TF32=0`` keeps a GPU's tensor cores
+from rounding what they multiply (see `tinydiff.gpu.allow_tf32`).
 
 Random numbers are drawn on the host by one generator, whatever the backend: the same seed gives
 the same picture on both, and one small state in a checkpoint resumes the stream.
@@ -11,7 +12,6 @@ the same picture on both, and one small state in a checkpoint resumes the stream
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -19,24 +19,7 @@ from typing import NoReturn
 
 import numpy as np
 
-
-def _cupy_problem() -> str | None:
-    """What keeps CuPy from working here, as half a sentence, or None if nothing does."""
-    if importlib.util.find_spec("cupy") is None:
-        return (
-            "CuPy is not installed (pip install cupy-cuda12x or cupy-cuda13x, "
-            "whichever CUDA version nvidia-smi shows"
-        )
-    try:
-        import cupy
-
-        if cupy.cuda.runtime.getDeviceCount() < 1:
-            return "CuPy finds no GPU (check that nvidia-smi lists one"
-        cupy.zeros(1).sum()
-    except Exception as error:  # CuPy fails in many ways: loader, driver, runtime, compiler
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        return f"CuPy cannot use the GPU: {reason} (check the driver with nvidia-smi"
-    return None
+from tinydiff import gpu
 
 
 def give_up(sentence: str) -> NoReturn:
@@ -49,16 +32,21 @@ def _choose() -> str:
     wanted = os.environ.get("TINYDIFF_BACKEND", "numpy").strip().lower() or "numpy"
     if wanted not in ("numpy", "cupy", "auto"):
         sentence = f"TINYDIFF_BACKEND is {wanted!r}: set it to numpy, cupy or auto."
-    elif wanted == "numpy" or ((problem := _cupy_problem()) is not None and wanted == "auto"):
+    elif wanted == "numpy" or ((problem := gpu.problem()) is not None and wanted == "auto"):
         return "numpy"
     elif problem is None:
         return "cupy"
     else:
-        sentence = f"TINYDIFF_BACKEND=cupy, but {problem}), or set TINYDIFF_BACKEND=numpy."
+        sentence = f"TINYDIFF_BACKEND=cupy, but {problem}); or set TINYDIFF_BACKEND=numpy."
     give_up(sentence)
 
 
 name = _choose()
+
+_tf32 = os.environ.get("TINYDIFF_TF32", "").strip() or "1"
+if _tf32 not in ("0", "1"):
+    give_up(f"TINYDIFF_TF32 is {_tf32!r}: set it to 1 or 0.")
+tf32 = name == "cupy" and gpu.allow_tf32(_tf32 == "1")
 
 if name == "cupy":
     import cupy as xp
@@ -80,6 +68,27 @@ else:
 
     def synchronize() -> None:
         """Wait until the device has finished all work asked of it."""
+
+
+class OutOfMemory(MemoryError):
+    """A batch does not fit into memory; says what helps."""
+
+
+@contextlib.contextmanager
+def memory_for(images: int) -> Iterator[None]:
+    """Inside, running out of memory raises `OutOfMemory`, which names the number of images."""
+    try:
+        yield
+    except OutOfMemory:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not gpu.ran_out(error):
+            raise
+        held = f" ({gpu.memory_report()})" if name == "cupy" else ""
+        raise OutOfMemory(
+            f"a batch of {images} does not fit into memory{held}: take a smaller batch, or in "
+            "training a model that computes activations again (UNet(recompute=True))"
+        ) from error
 
 
 def asarray(data, dtype=None):

@@ -12,7 +12,7 @@ Its arrays refuse what CuPy's refuse, or do silently wrong:
 Memory is the device's own: copies are made on the way in and out.  A function that is not listed
 here is either missing in CuPy or not used yet: look it up in CuPy's reference before adding it.
 
-CUPY_STANDIN_DEVICES says how many GPUs there are (1); "broken" makes asking fail as a driver does.
+CUPY_STANDIN_STATE lets it fail as CuPy does where something is missing, see _STATES at the end.
 Checked against CuPy 13: docs.cupy.dev, user guide "Differences between CuPy and NumPy", and the
 sources of cupy._core.
 """
@@ -70,6 +70,7 @@ class ndarray:
     @classmethod
     def _of(cls, host):
         _checked(host.dtype)
+        _allocate(host.nbytes)
         array = cls.__new__(cls)
         array._host = host
         return array
@@ -183,6 +184,8 @@ class ufunc:
         self._on_host = getattr(np, name)
 
     def __call__(self, *args, out=None, dtype=None):
+        if self.__name__ == "matmul":
+            _notice("product")
         with np.errstate(all="ignore"):  # a GPU does not warn
             result = self._on_host(*map(_to_host, args), out=_to_host(out), dtype=dtype)
         return _to_device(result) if out is None else out
@@ -377,14 +380,64 @@ def asnumpy(a):
 # The device
 
 
+_STATES = {  # CUPY_STANDIN_STATE: what the real CuPy raises, where it first notices
+    "no GPU": ("count", "RuntimeError", "cudaErrorNoDevice: no CUDA-capable device is detected"),
+    "old driver": (
+        "count",
+        "RuntimeError",
+        "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version",
+    ),
+    "full": (
+        "array",
+        "OutOfMemoryError",
+        "Out of memory allocating 512 bytes",
+    ),
+    "no cuBLAS": ("product", "ImportError", 'Failure finding "libcublasLt.so.12": No such file'),
+    "no headers": ("product", "RuntimeError", "\n====\nCuPy failed to find CUDA headers\n===="),
+    "other CUDA": ("product", "RuntimeError", "cudaErrorNoKernelImageForDevice: no kernel image"),
+}
+
+
+def _notice(where):
+    noticed, kind, words = _STATES.get(os.environ.get("CUPY_STANDIN_STATE"), ("", "", ""))
+    if noticed == where:
+        raise {**vars(builtins), "OutOfMemoryError": OutOfMemoryError}[kind](words)
+
+
+class OutOfMemoryError(MemoryError):
+    pass
+
+
+def _allocate(nbytes):
+    """As much as CUPY_GPU_MEMORY_LIMIT allows one array; the stand-in does not count them all."""
+    _notice("array")
+    if nbytes > (_pool.get_limit() or nbytes):
+        raise OutOfMemoryError(f"Out of memory allocating {nbytes:,} bytes")
+
+
 def _device_count():
-    devices = os.environ.get("CUPY_STANDIN_DEVICES", "1")
-    if devices == "broken":
-        raise RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient\nhelp")
-    return int(devices)
+    _notice("count")
+    return 1
+
+
+_pool = types.SimpleNamespace(
+    used_bytes=lambda: 1 << 20,
+    free_all_blocks=lambda: None,
+    get_limit=lambda: int(os.environ.get("CUPY_GPU_MEMORY_LIMIT", "0")),
+)
+
+
+def get_default_memory_pool():
+    return _pool
 
 
 cuda = types.SimpleNamespace(
-    runtime=types.SimpleNamespace(getDeviceCount=_device_count),
+    runtime=types.SimpleNamespace(
+        driverGetVersion=lambda: 13000 * (os.environ.get("CUPY_STANDIN_STATE") != "no driver"),
+        getDeviceCount=_device_count,
+        memGetInfo=lambda: (6 << 30, 8 << 30),
+    ),
+    Device=lambda: types.SimpleNamespace(compute_capability="80"),
     get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),
+    memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
 )
