@@ -20,7 +20,6 @@ import numpy as np
 from cases import CASES
 
 from tinydiff import kernels, ops
-from tinydiff.kernels import update
 from tinydiff.team.helper import Answer
 
 REST = "Python and everything else"
@@ -52,11 +51,10 @@ class Profile:
         return timed
 
     def wrap_kernels(self) -> None:
-        for module in (kernels, update):
-            for name, function in list(vars(module).items()):
-                here = (getattr(function, "__module__", "") or "").startswith("tinydiff.kernels")
-                if inspect.isfunction(function) and here and name[0] != "_":
-                    setattr(module, name, self.wrap(f"kernel {name}", function, shapes=True))
+        for name, function in list(vars(kernels).items()):
+            here = (getattr(function, "__module__", "") or "").startswith("tinydiff.kernels")
+            if inspect.isfunction(function) and here and name[0] != "_":
+                setattr(kernels, name, self.wrap(f"kernel {name}", function, shapes=True))
 
     def wrap_waiting(self) -> None:
         Answer.fetch = self.wrap("waiting for helpers", Answer.fetch)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from tinydiff import kernels
-from tinydiff.backend import asarray, xp
 from tinydiff.diffusion.conditioning import check_count, class_labels, null_label
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.team import team_of
@@ -24,7 +25,7 @@ def denoiser(model, diffusion: GaussianDiffusion, cond=None) -> Callable:
 
     Raises ValueError for labels the model does not know, or not as many as pictures.
     """
-    labels = None if cond is None else asarray(class_labels(model, cond))
+    labels = None if cond is None else class_labels(model, cond)
     null, team = null_label(model), team_of(model)
 
     def denoise(x, t):
@@ -32,9 +33,9 @@ def denoiser(model, diffusion: GaussianDiffusion, cond=None) -> Callable:
             check_count(labels, x)
             told = labels
         else:
-            told = None if null is None else xp.full(len(x), null)
+            told = None if null is None else np.full(len(x), null)
         with no_grad(), kernels.single_threaded_blas, team:
-            predicted = model(Tensor(x), asarray(t), told).data
+            predicted = model(Tensor(x), t, told).data
         return diffusion.eps_from_v(x, t, predicted) if diffusion.prediction == "v" else predicted
 
     return denoise

@@ -106,7 +106,7 @@ class GaussianDiffusion:
         The mean is over pictures and pixels.  Each t is uniform by itself; those of one batch are
         spread evenly over 0 … T−1, which makes the gradient less noisy.
 
-        model      model(x, t, cond) -> Tensor of x's shape; t is an int array (N,)
+        model      model(x, t, cond) -> Tensor of x's shape; t and cond are host integers (N,)
         cond       labels (N,) for a conditional model; each becomes the null label, "none",
                    with probability ``drop``, for classifier-free guidance
         weighting  "simple": w_t = 1, Ho et al.'s L_simple;
@@ -129,9 +129,9 @@ class GaussianDiffusion:
         if cond is not None:
             labels = class_labels(model, cond)
             check_count(labels, x0)
-            cond = asarray(drop_labels(labels, null, drop, rng))
+            cond = drop_labels(labels, null, drop, rng)
 
-        predicted = model(Tensor(self.q_sample(x0, t, noise)), asarray(t), cond)
+        predicted = model(Tensor(self.q_sample(x0, t, noise)), t, cond)
         if predicted.shape != x0.shape:
             raise ValueError(f"model: expected output of shape {x0.shape}, got {predicted.shape}")
         target = noise if self.prediction == "eps" else self.velocity(x0, t, noise)

@@ -36,4 +36,6 @@ silu, silu_grad, gelu, gelu_grad = (
     chosen.gelu_grad,
 )
 group_norm, group_norm_grad = chosen.group_norm, chosen.group_norm_grad
+sgd, adam, move_towards = chosen.sgd, chosen.adam, chosen.move_towards
+norm, shrink, Finite = chosen.norm, chosen.shrink, chosen.Finite
 softmax, attention, attention_grad = chosen.softmax, chosen.attention, chosen.attention_grad

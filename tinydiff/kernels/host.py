@@ -14,6 +14,7 @@ from tinydiff.kernels import (
     few_filters,
     im2col,
     plain,
+    update,
     winograd,
     winograd_deep,
 )
@@ -28,6 +29,8 @@ def _fast(*arrays) -> bool:
 
 
 softmax = plain.softmax
+sgd, adam, move_towards = update.sgd, update.adam, update.move_towards
+norm, shrink, Finite = update.norm, update.shrink, update.Finite
 
 
 def _convolution(images: int, channels: int, filters: int, window: Window, *arrays, grads=False):

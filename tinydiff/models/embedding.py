@@ -8,7 +8,7 @@ Source: A. Vaswani et al., "Attention is all you need", 2017, section 3.5, as us
 
 import numpy as np
 
-from tinydiff.backend import xp
+from tinydiff.backend import asarray, to_numpy
 
 
 def sinusoidal_embedding(t, size: int):
@@ -16,7 +16,7 @@ def sinusoidal_embedding(t, size: int):
     if size < 4 or size % 2:
         raise ValueError(f"sinusoidal_embedding: size is {size}, expected an even number ≥ 4")
     half = size // 2
-    frequencies = xp.asarray(10000.0 ** (-np.arange(half) / (half - 1)))
-    # float64 until the end: 999·ω must not lose the digits that tell neighbours apart.
-    phase = xp.asarray(t, dtype=xp.float64)[:, None] * frequencies
-    return xp.concatenate([xp.sin(phase), xp.cos(phase)], axis=1).astype(xp.float32)
+    # Made on the host: N·size numbers are soon moved, and there is float64, so that 999·ω does not
+    # lose the digits that tell neighbours apart.
+    phase = np.multiply.outer(to_numpy(t), 10000.0 ** (-np.arange(half) / (half - 1)))
+    return asarray(np.concatenate([np.sin(phase), np.cos(phase)], axis=1), np.float32)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinydiff import backend, nn, ops
+from tinydiff import nn, ops
 from tinydiff.backend import xp
 from tinydiff.models.blocks import ResidualBlock, SelfAttentionBlock, zero_init
 from tinydiff.models.embedding import sinusoidal_embedding
@@ -161,7 +161,7 @@ class UNet(nn.Module):
 
     def _embed(self, t, cond) -> Tensor:
         """Time and label as one activated vector (N, 4·base_channels)."""
-        waves = sinusoidal_embedding(backend.asarray(t), self.base_channels)
+        waves = sinusoidal_embedding(t, self.base_channels)
         embedding = self.time2(ops.silu(self.time1(waves)))
         if self.label is not None:
             embedding = embedding + self.label(cond)

@@ -32,17 +32,18 @@ def attention(q, k, v, *, mask=None) -> Tensor:
 
 def _checked(mask, scores: tuple[int, ...]):
     """The mask as numbers to add to the scores, which have the given shape."""
-    data = mask.data if isinstance(mask, Tensor) else backend.asarray(mask)
+    data = mask.data if isinstance(mask, Tensor) else mask  # on the host, if it comes from there
+    data = data if hasattr(data, "dtype") else backend.asarray(data)
     if data.ndim > len(scores) or any(
         m not in (1, n) for m, n in zip(data.shape[::-1], scores[::-1], strict=False)
     ):
         raise ValueError(f"attention: mask {data.shape} does not fit the scores {scores}")
     if data.dtype.kind not in "bf":
         raise TypeError(f"attention: mask must be boolean or floating point, got {data.dtype}")
-    allowed = data if data.dtype.kind == "b" else data != -xp.inf
+    allowed = data if data.dtype.kind == "b" else data != -math.inf
     if not allowed.any(axis=-1).all():
         raise ValueError("attention: the mask leaves some query without any key")
-    return xp.where(data, 0.0, -xp.inf) if data.dtype.kind == "b" else mask
+    return xp.where(backend.asarray(data), 0.0, -xp.inf) if data.dtype.kind == "b" else mask
 
 
 @op

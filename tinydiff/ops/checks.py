@@ -2,6 +2,10 @@
 
 from numbers import Integral
 
+import numpy as np
+
+from tinydiff.tensor import Tensor
+
 
 def one_axis(name: str, axis, ndim: int) -> int:
     """``axis`` counted from the front."""
@@ -37,6 +41,15 @@ def floating(name: str, label: str, x) -> None:
     """Does x hold floating-point numbers?"""
     if x.dtype.kind != "f":
         raise TypeError(f"{name}: {label} must be floating point, got {x.dtype}; use .astype")
+
+
+def integers(index):
+    """Labels or positions as an array, on the host if they come from there.
+
+    What is on a GPU cannot be looked at without waiting for it.
+    """
+    index = index.data if isinstance(index, Tensor) else index
+    return index if hasattr(index, "dtype") else np.asarray(index)
 
 
 def positions(name: str, index, low: int, high: int) -> None:

@@ -70,7 +70,7 @@ def cross_entropy(
     logits (…, C), labels integers (…) in 0 … C−1, or ``ignore_index``, which counts for nothing:
     not in the mean either.
     """
-    labels = labels.data if isinstance(labels, Tensor) else backend.asarray(labels)
+    labels = checks.integers(labels)
     checks.floating("cross_entropy", "logits", logits)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels must be integers, got {labels.dtype}")
@@ -81,15 +81,20 @@ def cross_entropy(
         )
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}, expected 0 … 1")
-    counted = xp.ones(labels.shape, bool) if ignore_index is None else labels != ignore_index
+    counted = labels == labels if ignore_index is None else labels != ignore_index
     wrong = counted & ((labels < 0) | (labels >= logits.shape[-1]))
     if wrong.any():
         raise ValueError(
             f"cross_entropy: label {int(labels[wrong][0])} is outside 0 … {logits.shape[-1] - 1}"
         )
-    loss = _cross_entropy(logits, labels=labels, counted=counted, smoothing=label_smoothing)
+    count = labels.size if ignore_index is None else int(counted.sum())
+    loss = _cross_entropy(
+        logits,
+        labels=backend.asarray(labels),
+        counted=backend.asarray(counted),
+        smoothing=label_smoothing,
+    )
     if reduction == "mean":
-        count = int(counted.sum())
         if count == 0:
             raise ValueError("cross_entropy: every label is ignore_index, the mean is undefined")
         return _sum(loss) / count

@@ -2,7 +2,7 @@
 
 import string
 
-from tinydiff import backend, kernels
+from tinydiff import kernels
 from tinydiff.backend import xp
 from tinydiff.ops import checks
 from tinydiff.ops.shape import getitem
@@ -111,7 +111,7 @@ def _spelled_out(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
 
 def embedding(weight: Tensor, index) -> Tensor:
     """weight[index]: rows of a table (count, size) for integer indices (…) → (…, size)"""
-    index = index.data if isinstance(index, Tensor) else backend.asarray(index)
+    index = checks.integers(index)
     if len(weight.shape) != 2:
         raise ValueError(f"embedding: weight has shape {weight.shape}, expected (count, size)")
     # From 0 on: a label of −1 is a mistake, not the last row.

@@ -144,8 +144,9 @@ def _position(part):
 def take(x, *, index, axis):
     """x[…, index, …] along one axis, for a 1-D array of positions."""
     axis = checks.one_axis("take", axis, x.ndim)
-    index = backend.asarray(index)
+    index = checks.integers(index)
     checks.positions("take", index, -x.shape[axis], x.shape[axis] - 1)
+    index = backend.asarray(index)
     if index.ndim != 1:
         raise ValueError(f"take: index has shape {index.shape}, expected one axis")
 
@@ -159,9 +160,10 @@ def take(x, *, index, axis):
 
 def gather(x: Tensor, index, *, axis: int = -1) -> Tensor:
     """y[…, k, …] = x[…, index[…, k, …], …] along one axis; index has as many axes as x."""
-    index = index.data if isinstance(index, Tensor) else backend.asarray(index)
+    index = checks.integers(index)
     axis = checks.one_axis("gather", axis, x.ndim)
     checks.positions("gather", index, -x.shape[axis], x.shape[axis] - 1)
+    index = backend.asarray(index)
     if index.ndim != x.ndim or any(
         m > n for i, (m, n) in enumerate(zip(index.shape, x.shape, strict=True)) if i != axis
     ):
@@ -195,7 +197,7 @@ def pad(x: Tensor, widths: Sequence[tuple[int, int]], mode: str = "constant", va
         if max(pair) >= n and max(pair) > 0:
             raise ValueError(f"pad: cannot reflect {max(pair)} of {n} entries (axis {axis})")
         if pair != (0, 0):
-            x = take(x, index=xp.asarray(np.pad(np.arange(n), pair, mode="reflect")), axis=axis)
+            x = take(x, index=np.pad(np.arange(n), pair, mode="reflect"), axis=axis)
     return x
 
 

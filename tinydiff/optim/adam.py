@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from tinydiff.kernels import update
+from tinydiff import kernels
 from tinydiff.optim.optimiser import Optimiser
 from tinydiff.tensor import Tensor
 
@@ -44,9 +44,9 @@ class Adam(Optimiser):
         self.betas, self.eps = tuple(betas), eps
         self._mean, self._square = self._buffer("mean"), self._buffer("square")
 
-    def _update(self, theta, grad) -> None:
+    def _update(self, theta, grad, unless) -> None:
         started1, started2 = (1 - beta**self.steps for beta in self.betas)
-        update.adam(
+        kernels.adam(
             theta,
             grad,
             self._mean,
@@ -56,6 +56,7 @@ class Adam(Optimiser):
             eps=self.eps * math.sqrt(started2),
             l2=0.0 if self._decoupled else self.weight_decay,
             shrink=1 - self.lr * self.weight_decay if self._decoupled else 1.0,
+            unless=unless,
         )
 
 

@@ -5,10 +5,9 @@ Source: R. Pascanu et al., "On the difficulty of training recurrent neural netwo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
-from tinydiff.kernels import update
+from tinydiff import kernels
 from tinydiff.optim.optimiser import Optimiser
 from tinydiff.tensor import Tensor
 
@@ -18,6 +17,8 @@ def clip_grad_norm(parameters: Optimiser | Iterable[Tensor], max_norm: float) ->
 
     parameters  an optimiser, for all that it learns, or tensors (those without grad are skipped)
     max_norm    > 0; infinity only measures
+
+    On a GPU the norm is a 0-d array there, and float() waits for it.
 
     Gradients of infinite or undefined norm are left as they are: look at what is returned.
     """
@@ -30,8 +31,6 @@ def clip_grad_norm(parameters: Optimiser | Iterable[Tensor], max_norm: float) ->
         gradients = [parameters.flat.grad]
     else:
         gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = math.sqrt(sum(update.sum_of_squares(g.reshape(-1)) for g in gradients))
-    if max_norm < norm < math.inf:
-        for g in gradients:
-            g *= max_norm / norm
+    norm = kernels.norm([g.reshape(-1) for g in gradients])
+    kernels.shrink(gradients, norm, max_norm)
     return norm

@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from tinydiff import backend
-from tinydiff.kernels import update
+from tinydiff import backend, kernels
 from tinydiff.nn.module import Module
 from tinydiff.nn.state import fill
 from tinydiff.optim.flat import flatten
@@ -36,11 +35,11 @@ class EMA:
         views = zip(self.flat.parameters, self.flat.split(self.average), strict=True)
         self._weights = {names[parameter]: view for parameter, view in views}
 
-    def update(self) -> None:
-        """Take the present weights into the average."""
+    def update(self, unless=None) -> None:
+        """Take the present weights into the average (``unless`` is as in `Optimiser.step`)."""
         self.flat.gather()
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        update.move_towards(self.average, self.flat.data, 1 - decay)
+        kernels.move_towards(self.average, self.flat.data, 1 - decay, unless)
         self.updates += 1
 
     @contextlib.contextmanager

@@ -38,8 +38,11 @@ class Optimiser:
         for p in self.flat.parameters:
             p.grad = None
 
-    def step(self) -> None:
-        """Change the parameters according to their gradients."""
+    def step(self, unless=None) -> None:
+        """Change the parameters according to their gradients.
+
+        unless  an integer on the device, a 0-d array: where it is not 0, they stay as they are
+        """
         for i, p in enumerate(self.flat.parameters):
             if not p.requires_grad:
                 raise ValueError(
@@ -48,7 +51,7 @@ class Optimiser:
                 )
         self.flat.gather()
         self.steps += 1
-        self._update(self.flat.data, self.flat.grad)
+        self._update(self.flat.data, self.flat.grad, unless)
 
     def state_dict(self) -> dict:
         """All that a later `step` depends on besides the parameters: numbers and host arrays."""
@@ -82,5 +85,5 @@ class Optimiser:
         self._buffers[name] = xp.zeros(self.flat.data.shape, self.flat.data.dtype)
         return self._buffers[name]
 
-    def _update(self, theta, grad) -> None:
+    def _update(self, theta, grad, unless) -> None:
         raise NotImplementedError

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tinydiff.kernels import update
+from tinydiff import kernels
 from tinydiff.optim.optimiser import Optimiser
 from tinydiff.tensor import Tensor
 
@@ -36,8 +36,8 @@ class SGD(Optimiser):
         self.momentum, self.nesterov = momentum, nesterov
         self._velocity = self._buffer("velocity") if momentum else None
 
-    def _update(self, theta, grad) -> None:
-        update.sgd(
+    def _update(self, theta, grad, unless) -> None:
+        kernels.sgd(
             theta,
             grad,
             self._velocity,
@@ -45,4 +45,5 @@ class SGD(Optimiser):
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
+            unless=unless,
         )

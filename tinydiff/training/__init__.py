@@ -3,6 +3,7 @@
 from tinydiff.training.checkpoint import CheckpointError, load, save
 from tinydiff.training.log import read_log
 from tinydiff.training.run import TrainingStopped, train, trained_weights
-from tinydiff.training.trainer import Step, Trainer, TrainingDiverged
+from tinydiff.training.step import Step
+from tinydiff.training.trainer import Trainer, TrainingDiverged
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from tinydiff.files import replacing
-from tinydiff.training.trainer import Step
+from tinydiff.training.step import Step
 
 
 class Log:

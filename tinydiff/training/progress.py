@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tinydiff.training.trainer import Step
+from tinydiff.training.step import Step
 
 SMOOTHING = 0.95  # of the loss and speed shown: a batch's loss says little, that of 20 some
 

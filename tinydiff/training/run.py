@@ -15,12 +15,14 @@ from collections.abc import Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
 
+from tinydiff import backend
 from tinydiff.files import remove_leftovers
 from tinydiff.training import checkpoint
 from tinydiff.training.interrupt import Interrupt
 from tinydiff.training.log import Log
 from tinydiff.training.progress import Progress
-from tinydiff.training.trainer import Step, Trainer
+from tinydiff.training.step import Step
+from tinydiff.training.trainer import Trainer, TrainingDiverged
 
 CHECKPOINT, LOG = "checkpoint.npz", "log.jsonl"
 
@@ -85,9 +87,18 @@ def _resume(trainer: Trainer, path: Path, settings: dict) -> None:
 
 
 def _train(trainer, steps, folder, settings, save_every) -> Iterator[Step]:
-    path = folder / CHECKPOINT
+    path, began, unread = folder / CHECKPOINT, trainer.step, []
+
+    def note(records: list[Step]) -> None:
+        """Log and show what is known by now."""
+        while records and records[0].ready:
+            record = records.pop(0)
+            log.write(record)
+            bar.update(record)
 
     def save() -> None:
+        trainer.settle()
+        note(unread)
         checkpoint.save(path, {"settings": settings, **trainer.state_dict()})
 
     with (
@@ -95,15 +106,25 @@ def _train(trainer, steps, folder, settings, save_every) -> Iterator[Step]:
         Progress(trainer.step, steps) as bar,
         Interrupt() as interrupt,
     ):
-        for record in trainer.run(until=steps):
-            log.write(record)
-            bar.update(record)
-            if record.step % save_every == 0 or record.step == steps:
+        try:
+            for record in trainer.run(until=steps):
+                unread.append(record)
+                note(unread)
+                if record.step % save_every == 0 or record.step == steps:
+                    save()
+                yield record
+                if interrupt.requested:
+                    save()
+                    raise TrainingStopped(
+                        f"Stopped after step {record.step} of {steps}; all is saved in {path}.  "
+                        "The same command again goes on from there."
+                    )
+        except backend.OutOfMemory as error:
+            saved = "nothing was saved"
+            if trainer.step > began:
                 save()
-            yield record
-            if interrupt.requested:
-                save()
-                raise TrainingStopped(
-                    f"Stopped after step {record.step} of {steps}; all is saved in {path}.  "
-                    "The same command again goes on from there."
-                )
+                saved = f"all before is saved in {path}"
+            raise backend.OutOfMemory(f"step {trainer.step + 1}: {error}; {saved}") from None
+        except TrainingDiverged:
+            note(unread)
+            raise

@@ -6,6 +6,9 @@
 A step depends on the weights, the optimiser, the random stream and the step's number, and all of
 that is in `Trainer.state_dict`: a trainer that takes it up goes on with the same bits.  What the
 caller does between steps, drawing random numbers included, does not change the training.
+
+A GPU works on while the next steps are prepared: the trainer asks only now and then how they went
+(`Step.ready`), and goes back to the step before if one has gone wrong.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from tinydiff import backend, kernels
 from tinydiff.nn import Module
@@ -21,41 +23,21 @@ from tinydiff.optim import EMA, Optimiser, clip_grad_norm
 from tinydiff.optim.schedule import Schedule
 from tinydiff.team import team_of
 from tinydiff.tensor import Tensor
+from tinydiff.training.step import Step
+
+_WATCHED = "loss", "gradient's norm"
 
 
 class TrainingDiverged(ArithmeticError):
     """The loss or its gradient is no longer a finite number."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """What happened in one step.
-
-    step       its number, from 1: so many steps have been taken
-    loss       before the step
-    grad_norm  global norm of the gradient, before clipping
-    lr         learning rate
-    images     in the batch
-    seconds    it took
-    """
-
-    step: int
-    loss: float
-    grad_norm: float
-    lr: float
-    images: int
-    seconds: float
-
-    @property
-    def images_per_second(self) -> float:
-        return self.images / max(self.seconds, 1e-9)
-
-
 class Trainer:
     """A model and all that it takes to train it.
 
     model      the Module; it is put into training mode at each step
-    loss       loss(*batch) -> scalar Tensor; the batch comes as arrays of the backend
+    loss       loss(*batch) -> scalar Tensor.  Of the batch, numbers come as arrays of the backend,
+               labels stay on the host, where looking at them costs nothing
     batches    batches[i] is the batch of step i + 1: a `data.Batches`, or any such sequence of
                tuples of arrays, each with one entry an image (None is passed on)
     optimiser  made of the model's parameters
@@ -80,6 +62,8 @@ class Trainer:
         self.step = 0
         self._team = team_of(model)
         self._random = None  # the training's own place in the random stream, once it began
+        self._finite = kernels.Finite()
+        self._unsettled: list[tuple[Step, dict]] = []  # and the random stream before each
 
     def run(self, until: int) -> Iterator[Step]:
         """Take steps until so many have been taken in all, and yield a record of each.
@@ -90,15 +74,29 @@ class Trainer:
         while self.step < until:
             if self._random is not None:
                 backend.rng.bit_generator.state = self._random
+            before = backend.rng.bit_generator.state
             # BLAS is held to one thread once a step, which is cheaper than at every product.
             with kernels.single_threaded_blas, self._team:
                 record = self._take_step()
             self.step += 1
             self._random = backend.rng.bit_generator.state
+            self._unsettled.append((record, before))
+            if self.step == until or self.step % self._finite.every == 0:
+                began = time.perf_counter()
+                self.settle()
+                record.seconds += time.perf_counter() - began
             yield record
+
+    def settle(self) -> None:
+        """Wait until the steps taken are done; raises TrainingDiverged as `run` does."""
+        self._look_for_divergence()
+        for record, _ in self._unsettled:
+            record.read()
+        self._unsettled.clear()
 
     def state_dict(self) -> dict:
         """Everything the next steps depend on: step, weights, optimiser, EMA, random stream."""
+        self.settle()
         return {
             "step": self.step,
             "model": self.model.state_dict(),
@@ -124,33 +122,51 @@ class Trainer:
 
     def _take_step(self) -> Step:
         began = time.perf_counter()
-        arrays = [None if a is None else backend.asarray(a) for a in self.batches[self.step]]
+        batch = self.batches[self.step]
+        arrays = [a if a is None or a.dtype.kind in "iu" else backend.asarray(a) for a in batch]
         if self.schedule is not None:
             self.optimiser.lr = self.schedule(self.step)
         self.model.train()
         self.optimiser.zero_grad()
-        loss = self.loss(*arrays)
-        value = loss.item()
-        self._check("loss", value)
-        loss.backward()
+        with backend.memory_for(len(arrays[0])):
+            loss = self.loss(*arrays)
+            self._check("loss", loss.data)
+            loss.backward()
         norm = clip_grad_norm(self.optimiser, math.inf if self.clip is None else self.clip)
         self._check("gradient's norm", norm)
-        self.optimiser.step()
+        self.optimiser.step(self._finite.stop)
         if self.ema is not None:
-            self.ema.update()
-        backend.synchronize()
+            self.ema.update(self._finite.stop)
         return Step(
             step=self.step + 1,
-            loss=value,
+            loss=loss.data,
             grad_norm=norm,
             lr=self.optimiser.lr,
             images=len(arrays[0]),
             seconds=time.perf_counter() - began,
         )
 
-    def _check(self, what: str, value: float) -> None:
-        if not math.isfinite(value):
-            raise TrainingDiverged(
-                f"step {self.step + 1}: the {what} is {value}; the weights are still those of step "
-                f"{self.step} (try a smaller learning rate, a warm-up, or clip=1.0)"
-            )
+    def _check(self, what: str, value) -> None:
+        self._finite.look(value, _WATCHED.index(what), self.step + 1)
+        if self._finite.stop is None:
+            self._look_for_divergence()
+
+    def _look_for_divergence(self) -> None:
+        """Raise TrainingDiverged if there is a reason to, after going back to the step before."""
+        found = self._finite.found()
+        if found is None:
+            return
+        step, what, value = found
+        self._finite = kernels.Finite()
+        after = self.step - (step - 1)  # so many steps, the bad one included, changed no weights
+        if after:
+            self._random = self._unsettled[-after][1]
+            self.optimiser.steps -= after
+            if self.ema is not None:
+                self.ema.updates -= after
+            self.step = step - 1
+            del self._unsettled[-after:]
+        raise TrainingDiverged(
+            f"step {step}: the {_WATCHED[what]} is {value}; the weights are still those of step "
+            f"{step - 1} (try a smaller learning rate, a warm-up, or clip=1.0)"
+        )

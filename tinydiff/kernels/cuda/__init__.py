@@ -8,6 +8,7 @@ import cupy
 from tinydiff.kernels import plain
 from tinydiff.kernels.cuda import activation
 from tinydiff.kernels.cuda.source import REAL
+from tinydiff.kernels.cuda.update import Finite, adam, move_towards, norm, sgd, shrink
 from tinydiff.kernels.plain import (
     attention,
     attention_grad,

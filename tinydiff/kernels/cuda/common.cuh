@@ -12,8 +12,9 @@ __device__ inline real sigmoid(real x) { return 1 / (1 + exp(-x)); }  // e⁻ˣ 
 
 // The sum over a block's threads, for all of them.  blockDim.x a multiple of 32; the order of the
 // additions, and so the result, is always the same.
-__device__ inline real block_sum(real value) {
-    __shared__ real of_warps[32];
+template <typename T>
+__device__ inline T block_sum(T value) {
+    __shared__ T of_warps[32];
     for (int k = 16; k; k /= 2) value += __shfl_xor_sync(0xffffffffu, value, k);
     __syncthreads();  // those of an earlier sum have been read
     if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = value;

@@ -90,4 +90,5 @@ def _converter(parameter: str) -> Callable:
     kind = parameter.rsplit(" ", 1)[0]
     if kind == "real":
         return lambda a, dtype: dtype.type(a)
-    return {"int": lambda a, dtype: np.int32(a), "size": lambda a, dtype: np.int64(a)}[kind]
+    number = {"int": np.int32, "size": np.int64, "double": np.float64}[kind]
+    return lambda a, dtype: number(a)
