@@ -124,7 +124,7 @@ class GaussianDiffusion:
         # Evenly spread from a random start: each t is uniform, yet no batch is all easy or hard.
         T = self.schedule.T
         t = (rng.integers(T) + np.arange(len(x0)) * T // len(x0)) % T
-        weights = _per_picture(self.loss_weights(weighting), t, x0)
+        weights = self.loss_weights(weighting)
         noise = randn(x0.shape, rng=rng, dtype=x0.dtype)
         if cond is not None:
             labels = class_labels(model, cond)
@@ -137,7 +137,9 @@ class GaussianDiffusion:
         target = noise if self.prediction == "eps" else self.velocity(x0, t, noise)
         if weighting == "simple":
             return ops.mse_loss(predicted, target)
-        return (ops.mse_loss(predicted, target, reduction="none") * weights).mean()
+        return (
+            ops.mse_loss(predicted, target, reduction="none") * _per_picture(weights, t, x0)
+        ).mean()
 
     def loss_weights(self, weighting: str) -> np.ndarray:
         """w_t (T,), the weight of step t's squared error of ε or v, as float64.

@@ -87,18 +87,19 @@ def _resume(trainer: Trainer, path: Path, settings: dict) -> None:
 
 
 def _train(trainer, steps, folder, settings, save_every) -> Iterator[Step]:
-    path, began, unread = folder / CHECKPOINT, trainer.step, []
+    path, began = folder / CHECKPOINT, trainer.step
+    unread: list[Step] = []
 
-    def note(records: list[Step]) -> None:
-        """Log and show what is known by now."""
-        while records and records[0].ready:
-            record = records.pop(0)
+    def note() -> None:
+        """Log and show the steps that are known by now to have gone well."""
+        while unread and unread[0].step <= trainer.settled:
+            record = unread.pop(0)
             log.write(record)
             bar.update(record)
 
     def save() -> None:
         trainer.settle()
-        note(unread)
+        note()
         checkpoint.save(path, {"settings": settings, **trainer.state_dict()})
 
     with (
@@ -109,7 +110,7 @@ def _train(trainer, steps, folder, settings, save_every) -> Iterator[Step]:
         try:
             for record in trainer.run(until=steps):
                 unread.append(record)
-                note(unread)
+                note()
                 if record.step % save_every == 0 or record.step == steps:
                     save()
                 yield record
@@ -126,5 +127,5 @@ def _train(trainer, steps, folder, settings, save_every) -> Iterator[Step]:
                 saved = f"all before is saved in {path}"
             raise backend.OutOfMemory(f"step {trainer.step + 1}: {error}; {saved}") from None
         except TrainingDiverged:
-            note(unread)
+            note()
             raise

@@ -13,7 +13,8 @@ class Step:
     images     in the batch
     seconds    it took.  A GPU runs behind, and now and then one step waits for all before it: their
                sum is right.
-    ready      whether loss and grad_norm are at hand; if not, reading them waits for the GPU
+
+    On a GPU, reading loss or grad_norm of a step beyond `Trainer.settled` waits for it.
     """
 
     def __init__(self, step: int, loss, grad_norm, lr: float, images: int, seconds: float):
@@ -32,13 +33,9 @@ class Step:
     def images_per_second(self) -> float:
         return self.images / max(self.seconds, 1e-9)
 
-    @property
-    def ready(self) -> bool:
-        return type(self._values[0]) is float
-
     def read(self) -> tuple[float, float]:
         """loss and grad_norm"""
-        if not self.ready:
+        if type(self._values[0]) is not float:
             self._values = tuple(map(float, self._values))
         return self._values
 

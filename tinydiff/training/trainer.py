@@ -8,7 +8,7 @@ that is in `Trainer.state_dict`: a trainer that takes it up goes on with the sam
 caller does between steps, drawing random numbers included, does not change the training.
 
 A GPU works on while the next steps are prepared: the trainer asks only now and then how they went
-(`Step.ready`), and goes back to the step before if one has gone wrong.
+(``settled``: up to which step it knows), and goes back to the step before if one has gone wrong.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Trainer:
     ):
         self.model, self.loss, self.batches, self.optimiser = model, loss, batches, optimiser
         self.schedule, self.ema, self.clip = schedule, ema, clip
-        self.step = 0
+        self.step = self.settled = 0
         self._team = team_of(model)
         self._random = None  # the training's own place in the random stream, once it began
         self._finite = kernels.Finite()
@@ -90,9 +90,13 @@ class Trainer:
     def settle(self) -> None:
         """Wait until the steps taken are done; raises TrainingDiverged as `run` does."""
         self._look_for_divergence()
+        self._accept()
+
+    def _accept(self) -> None:
         for record, _ in self._unsettled:
             record.read()
         self._unsettled.clear()
+        self.settled = self.step
 
     def state_dict(self) -> dict:
         """Everything the next steps depend on: step, weights, optimiser, EMA, random stream."""
@@ -118,17 +122,18 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
-        self.step, self._random = state["step"], state["random"]
+        self.step = self.settled = state["step"]
+        self._random = state["random"]
 
     def _take_step(self) -> Step:
         began = time.perf_counter()
         batch = self.batches[self.step]
-        arrays = [a if a is None or a.dtype.kind in "iu" else backend.asarray(a) for a in batch]
         if self.schedule is not None:
             self.optimiser.lr = self.schedule(self.step)
         self.model.train()
         self.optimiser.zero_grad()
-        with backend.memory_for(len(arrays[0])):
+        with backend.memory_for(len(batch[0])):
+            arrays = [a if a is None or a.dtype.kind in "iu" else backend.asarray(a) for a in batch]
             loss = self.loss(*arrays)
             self._check("loss", loss.data)
             loss.backward()
@@ -142,7 +147,7 @@ class Trainer:
             loss=loss.data,
             grad_norm=norm,
             lr=self.optimiser.lr,
-            images=len(arrays[0]),
+            images=len(batch[0]),
             seconds=time.perf_counter() - began,
         )
 
@@ -166,6 +171,7 @@ class Trainer:
                 self.ema.updates -= after
             self.step = step - 1
             del self._unsettled[-after:]
+        self._accept()
         raise TrainingDiverged(
             f"step {step}: the {_WATCHED[what]} is {value}; the weights are still those of step "
             f"{step - 1} (try a smaller learning rate, a warm-up, or clip=1.0)"

@@ -37,6 +37,14 @@ dtype, finfo, iinfo, issubdtype = np.dtype, np.finfo, np.iinfo, np.issubdtype
 promote_types = np.promote_types
 
 
+transfers = {"to host": 0, "to device": 0}  # each of the first kind waits for the device
+
+
+def _read(x):
+    transfers["to host"] += 1
+    return x._host
+
+
 def _to_host(x):
     """An operand as NumPy takes it, if CuPy would take it at all."""
     if isinstance(x, ndarray):
@@ -70,7 +78,8 @@ class ndarray:
     @classmethod
     def _of(cls, host):
         _checked(host.dtype)
-        _allocate(host.nbytes)
+        if host.base is None:  # not a view
+            _allocate(host.nbytes)
         array = cls.__new__(cls)
         array._host = host
         return array
@@ -101,13 +110,13 @@ class ndarray:
         )
 
     def get(self):
-        return self._host.copy()
+        return _read(self).copy()
 
     def item(self):
-        return self._host.item()
+        return _read(self).item()
 
     def tolist(self):
-        return self._host.tolist()
+        return _read(self).tolist()
 
     def fill(self, value):
         self._host.fill(_to_host(value))
@@ -119,13 +128,13 @@ class ndarray:
         return (self[i] for i in range(len(self)))
 
     def __bool__(self):
-        return bool(self._host)
+        return bool(_read(self))
 
     def __int__(self):
-        return int(self._host)
+        return int(_read(self))
 
     def __float__(self):
-        return float(self._host)
+        return float(_read(self))
 
     def __repr__(self):
         return repr(self._host)
@@ -292,6 +301,7 @@ ndarray.take = take = _take
 
 
 def array(data, dtype=None, copy=True):
+    transfers["to device"] += not isinstance(data, ndarray)
     host = data._host if isinstance(data, ndarray) else np.asarray(data)
     return ndarray._of(np.array(host, dtype=_checked(host.dtype if dtype is None else dtype)))
 
