@@ -14,7 +14,7 @@ import numpy as np
 from harness import ROOT
 
 import tinydiff as td
-from tinydiff import nn, ops, optim
+from tinydiff import backend, nn, ops, optim
 from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule
 from tinydiff.models import Classifier, UNet
 from tinydiff.training import Trainer
@@ -47,7 +47,7 @@ def smooth_cross_entropy(model, target, *inputs):
     return ops.cross_entropy(model(*inputs), target, label_smoothing=0.05)
 
 
-def diffusion_loss(model, target, x0, t, labels):
+def diffusion_loss(model, target, x0, t, labels=None):
     """Algorithm 1, which draws its own t, noise and labels to leave out."""
     return DIFFUSION.training_loss(model, x0, cond=labels)
 
@@ -77,7 +77,9 @@ class Case:
         td.seed(0)
         model, rng = self.network(**self.settings), np.random.default_rng(0)
         for p in model.parameters():
-            p.data += np.float32(0.02) * rng.standard_normal(p.shape, dtype=np.float32)
+            p.data += backend.asarray(
+                np.float32(0.02) * rng.standard_normal(p.shape, dtype=np.float32)
+            )
         return model
 
     def batch(self) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -25,6 +25,7 @@ import numpy as np
 import threadpoolctl
 from numpy._core._multiarray_umath import __cpu_dispatch__
 
+from tinydiff import backend
 from tinydiff.kernels.workers import THREADS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,18 +83,20 @@ def machine() -> dict[str, str | int]:
     """What the numbers depend on."""
     blas = [lib for lib in threadpoolctl.threadpool_info() if lib["internal_api"] == "openblas"]
     torch = sys.modules.get("torch")
-    return {
+    facts = {
         "CPU": _cpu_model(),
         "cores": os.cpu_count() or 1,
         "threads": THREADS,
         "Python": platform.python_version(),
         "NumPy": np.__version__,
         "OpenBLAS": ", ".join(f"{lib['version']} for {lib['architecture']}" for lib in blas),
-    } | ({} if torch is None else {"PyTorch": _pytorch(torch)})
-
-
-def _pytorch(torch) -> str:
-    return f"{torch.__version__} for {torch.backends.cpu.get_cpu_capability()}"
+    }
+    if backend.name == "cupy":
+        gpu = backend.xp.cuda.runtime.getDeviceProperties(0)["name"].decode()
+        facts = {"GPU": gpu, "CuPy": backend.xp.__version__, "TF32": backend.tf32} | facts
+    if torch is not None:
+        facts["PyTorch"] = f"{torch.__version__} for {torch.backends.cpu.get_cpu_capability()}"
+    return facts
 
 
 def _cpu_model() -> str:
@@ -108,13 +111,20 @@ def machine_line(facts: Mapping) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
-def race(contestants: Mapping[str, Callable], rounds: int) -> dict[str, list[float]]:
-    """name → seconds a call, one number for each round."""
+def race(
+    contestants: Mapping[str, Callable], rounds: int, finish: Callable = lambda: None
+) -> dict[str, list[float]]:
+    """name → seconds a call, one number for each round.
+
+    finish  waits for what a call has only asked for, of a GPU say
+    """
     names, calls = list(contestants), {}
     for name, run in contestants.items():
         run()  # compiles, allocates, fills caches
+        finish()
         start = time.perf_counter()
         run()
+        finish()
         calls[name] = max(1, round(TURN / (time.perf_counter() - start)))
     laps = {name: [] for name in names}
     gc.collect()
@@ -122,21 +132,23 @@ def race(contestants: Mapping[str, Callable], rounds: int) -> dict[str, list[flo
     for turn in range(rounds):
         order = names[turn % len(names) :] + names[: turn % len(names)]
         for name in order[:: -1 if turn % 2 else 1]:
-            laps[name].append(_turn(contestants[name], calls[name]))
+            laps[name].append(_turn(contestants[name], calls[name], finish))
     gc.unfreeze()
     return laps
 
 
-def _turn(run: Callable, calls: int) -> float:
+def _turn(run: Callable, calls: int, finish: Callable) -> float:
     time.sleep(PAUSE)
     start = time.perf_counter()
     while True:
         run()
         if time.perf_counter() - start > WARM:
             break
+    finish()
     start = time.perf_counter()
     for _ in range(calls):
         run()
+    finish()
     return (time.perf_counter() - start) / calls
 
 

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from cases import CASES
-from twins import FORMATS
+from twins import DEVICE, FORMATS
 
 import tinydiff as td
-from tinydiff import interop, kernels, ops, optim
+from tinydiff import backend, interop, kernels, ops, optim
 
 N = 32  # images in a batch
 WORST = 1e-3  # a relative error that means the two do not compute the same
@@ -53,13 +53,17 @@ class Row:
         if not self.wanted:
             return td.no_grad()(lambda: [self.ours(*tensors).data])
         y = self.ours(*tensors)
-        g = upstream(y.shape)
+        g = backend.asarray(upstream(y.shape))
 
         def gradients():
             fresh = g[:]  # rules that share their work remember the last array they were given
             return [rule(fresh) for rule in y._node.rules]
 
         return gradients
+
+    def value_shape(self) -> tuple[int, ...]:
+        with td.no_grad():
+            return self.ours(*(td.Tensor(a) for a, _ in self.inputs.values())).shape
 
     def their_side(self, memory_format: str, dtype=torch.float32) -> Callable[[], list]:
         tensors = {
@@ -79,7 +83,7 @@ class Row:
         """What `our_side` returns, in PyTorch's layout."""
         kinds = [self.inputs[name][1] for name in self.wanted] or ["image" if self.image else None]
         return [
-            a if kind is None else interop.to_torch(a, kind)
+            backend.to_numpy(a) if kind is None else interop.to_torch(a, kind)
             for a, kind in zip(results, kinds, strict=True)
         ]
 
@@ -91,7 +95,7 @@ class Row:
             "PyTorch's": self.their_side("contiguous")(),
         }
         return {
-            name: max(map(harness.relative_error, map(np.asarray, found), map(np.asarray, right)))
+            name: max(map(harness.relative_error, map(_on_host, found), map(_on_host, right)))
             for name, found in sides.items()
         }
 
@@ -106,13 +110,18 @@ class Row:
         return {"op": self.name, **harness.verdict(laps), **errors}
 
 
+def _on_host(a) -> np.ndarray:
+    return a.cpu().numpy() if isinstance(a, torch.Tensor) else a
+
+
 def upstream(shape) -> np.ndarray:
     """The gradient that comes from above."""
     return np.random.default_rng(2).standard_normal(shape, dtype=np.float32)
 
 
 def torch_tensor(array, kind: str | None, memory_format: str, dtype) -> torch.Tensor:
-    tensor = torch.tensor(array if kind is None else interop.to_torch(array, kind), dtype=dtype)
+    array = array if kind is None else interop.to_torch(array, kind)
+    tensor = torch.tensor(array, dtype=dtype, device=DEVICE)
     return (
         tensor
         if tensor.ndim != 4 or kind is None
@@ -131,7 +140,9 @@ def value_and_gradients(row: Row, **gradients: tuple[str, ...]) -> Iterator[Row]
         yield replace(row, name=f"{row.name} {name.replace('_', ' ')}", wanted=wanted)
 
 
-def conv(c: int, o: int, side: int, *, kernel=3, transposed=False, **geometry) -> Iterator[Row]:
+def conv(
+    c: int, o: int, side: int, *, n=N, kernel=3, transposed=False, **geometry
+) -> Iterator[Row]:
     ours, theirs = (
         (ops.conv_transpose2d, F.conv_transpose2d) if transposed else (ops.conv2d, F.conv2d)
     )
@@ -144,7 +155,7 @@ def conv(c: int, o: int, side: int, *, kernel=3, transposed=False, **geometry) -
             functools.partial(ours, **geometry),
             functools.partial(theirs, **geometry),
             {
-                "x": (random(N, side, side, c), "image"),
+                "x": (random(n, side, side, c), "image"),
                 "weight": (weight, kind),
                 "bias": (random(o), None),
             },
@@ -155,13 +166,13 @@ def conv(c: int, o: int, side: int, *, kernel=3, transposed=False, **geometry) -
     )
 
 
-def norm(c: int, side: int, groups: int = 32) -> Iterator[Row]:
+def norm(c: int, side: int, groups: int = 32, n: int = N) -> Iterator[Row]:
     row = Row(
         f"group norm + silu, {c} @{side}",
         functools.partial(ops.group_norm, groups=groups, silu=True),
         lambda x, weight, bias: F.silu(F.group_norm(x, groups, weight, bias)),
         {
-            "x": (random(N, side, side, c), "image"),
+            "x": (random(n, side, side, c), "image"),
             "weight": (random(c), None),
             "bias": (random(c), None),
         },
@@ -169,8 +180,8 @@ def norm(c: int, side: int, groups: int = 32) -> Iterator[Row]:
     return value_and_gradients(row, gradients=("x", "weight", "bias"))
 
 
-def attention(tokens: int, heads: int = 4, size: int = 32) -> Iterator[Row]:
-    q, k, v = random(3, N, heads, tokens, size)
+def attention(tokens: int, heads: int = 4, size: int = 32, n: int = N) -> Iterator[Row]:
+    q, k, v = random(3, n, heads, tokens, size)
     row = Row(
         f"attention, {tokens} tokens, {heads} heads of {size}",
         ops.attention,
@@ -246,21 +257,21 @@ def rows() -> Iterator[Row]:
         yield from value_and_gradients(row, gradients=tuple(row.inputs))
 
 
-def adam(rounds: int) -> dict:
+def adam(rounds: int, case: str = "unet-122", finish: Callable = lambda: None) -> dict:
     """The optimiser's step on all parameters of a U-Net."""
-    ours = list(CASES["unet-122"].model().parameters())
-    theirs = [torch.tensor(p.data, requires_grad=True) for p in ours]
+    ours = list(CASES[case].model().parameters())
+    theirs = [torch.tensor(p.numpy(), requires_grad=True, device=DEVICE) for p in ours]
     optimisers = optim.Adam(ours, lr=1e-3), torch.optim.Adam(theirs, lr=1e-3, fused=True)
     for p, q in zip(ours, theirs, strict=True):
-        p.grad[...] = upstream(p.shape)
-        q.grad = torch.tensor(p.grad)
+        p.grad[...] = backend.asarray(upstream(p.shape))
+        q.grad = torch.tensor(backend.to_numpy(p.grad), device=DEVICE)
     mine, fused = (optimiser.step for optimiser in optimisers)
     for _ in range(3):
         mine(), fused()
-    pairs = [(p.data, q.detach().numpy()) for p, q in zip(ours, theirs, strict=True)]
+    pairs = [(p.numpy(), _on_host(q.detach())) for p, q in zip(ours, theirs, strict=True)]
     errors = {"error": max(harness.relative_error(*pair) for pair in pairs)}
     size = sum(p.size for p in ours)
-    laps = harness.race({harness.OURS: mine, "contiguous": fused}, rounds)
+    laps = harness.race({harness.OURS: mine, "contiguous": fused}, rounds, finish)
     return {"op": f"Adam, {size:,} parameters", **harness.verdict(laps), **errors}
 
 

@@ -20,7 +20,7 @@ import twins
 from cases import DIFFUSION, Case, recipe
 
 from tinydiff import interop
-from tinydiff.diffusion import classifier_free, sample_ddpm
+from tinydiff.diffusion import classifier_free, denoiser, sample_ddpm
 
 ALL, TAKEN, GUIDANCE, WORST = 50, 2, 3.0, 1e-3
 CASES = {
@@ -35,14 +35,14 @@ def main() -> None:
     harness.report("sampling", {f"Sampling: a step of {ALL}, with guidance": rows}, args.out)
 
 
-def measure(case: Case, rounds: int) -> dict:
+def measure(case: Case, rounds: int, finish: Callable = lambda: None, worst: float = WORST) -> dict:
     right = their_side(case, "contiguous", same_noise(case))()
-    error = harness.relative_error(interop.to_torch(our_side(case)(), "image"), right.numpy())
-    if error > WORST:
+    error = harness.relative_error(interop.to_torch(our_side(case)(), "image"), right.cpu().numpy())
+    if error > worst:
         raise SystemExit(f"{case.title}: the pictures differ by {error:.1e}")
     contestants = {harness.OURS: our_side(case)}
     contestants |= {f: their_side(case, f, torch.randn_like) for f in twins.FORMATS}
-    laps = harness.race(contestants, rounds)
+    laps = harness.race(contestants, rounds, finish)
     verdict = harness.verdict({name: [t / TAKEN for t in times] for name, times in laps.items()})
     per_second = {
         f"{name}, images/s": len(case.batch()[0]) / ALL / (verdict[f"{name}, ms"][1] / 1e3)
@@ -53,8 +53,11 @@ def measure(case: Case, rounds: int) -> dict:
 
 
 def our_side(case: Case) -> Callable[[], np.ndarray]:
-    model, (_, (x_T, _, labels)) = case.model().eval(), case.batch()
-    denoise = classifier_free(model, DIFFUSION, labels, scale=GUIDANCE)
+    model, (_, (x_T, _, *labels)) = case.model().eval(), case.batch()
+    if labels:
+        denoise = classifier_free(model, DIFFUSION, *labels, scale=GUIDANCE)
+    else:
+        denoise = denoiser(model, DIFFUSION)
 
     def sample():
         rng = np.random.default_rng(0)
@@ -73,21 +76,25 @@ def same_noise(case: Case) -> Callable[[torch.Tensor], torch.Tensor]:
 def their_side(case: Case, memory_format: str, noise: Callable) -> Callable[[], torch.Tensor]:
     network = twins.model(case, memory_format).eval()
     twins.load(network, case.model().state_dict())
-    _, x_T, _, labels = twins.batch(case, memory_format)
-    null = torch.full_like(labels, case.settings["num_classes"])
-    return functools.partial(ddpm, network, x_T, torch.cat([labels, null]), noise)
+    _, x_T, _, *labels = twins.batch(case, memory_format)
+    if labels:
+        null = torch.full_like(labels[0], case.settings["num_classes"])
+        labels = [torch.cat([labels[0], null])]
+    return functools.partial(ddpm, network, x_T, noise, *labels)
 
 
 @torch.inference_mode()
-def ddpm(network, x, labels, noise: Callable) -> torch.Tensor:
-    """What `classifier_free` and `sample_ddpm` compute."""
+def ddpm(network, x, noise: Callable, labels=None) -> torch.Tensor:
+    """What `sample_ddpm` computes, with `classifier_free` where there are labels."""
     s = DIFFUSION.schedule.respaced(ALL)
     for i in list(reversed(range(ALL)))[:TAKEN]:
         signal, sigma = float(s.sqrt_alphas_cumprod[i]), float(s.sqrt_one_minus_alphas_cumprod[i])
-        both = torch.cat([x, x])
-        v = network(both, torch.full((len(both),), int(s.timesteps[i])), labels)
-        told, untold = (sigma * both + signal * v).chunk(2)
-        eps = untold + GUIDANCE * (told - untold)
+        seen = x if labels is None else torch.cat([x, x])
+        t = torch.full((len(seen),), int(s.timesteps[i]), device=x.device)
+        eps = sigma * seen + signal * network(seen, t, labels)
+        if labels is not None:
+            told, untold = eps.chunk(2)
+            eps = untold + GUIDANCE * (told - untold)
         x0 = ((x - sigma * eps) / signal).clamp(-1, 1)
         mean = float(s.posterior_mean_coef1[i]) * x0 + float(s.posterior_mean_coef2[i]) * x
         x = mean + float(s.posterior_variance[i]) ** 0.5 * noise(x)

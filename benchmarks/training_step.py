@@ -9,13 +9,14 @@ on equal weights and inputs; a difference over 1e-3 ends the program.
 """
 
 import json
+from collections.abc import Callable
 
 import harness
 import memory
 import twins
 from cases import CASES, Case, mean_squares, smooth_cross_entropy
 
-from tinydiff import kernels
+from tinydiff import backend, kernels
 
 TOLERANCE = 1e-3
 
@@ -37,13 +38,15 @@ def main() -> None:
     harness.report(name, {"Training step": rows}, args.out)
 
 
-def measure(case: Case, rounds: int) -> dict:
+def measure(
+    case: Case, rounds: int, finish: Callable = lambda: None, tolerance: float = TOLERANCE
+) -> dict:
     loss, gradient = differences(case)
-    if max(loss, gradient) > TOLERANCE:
+    if max(loss, gradient) > tolerance:
         raise SystemExit(f"{case.title}: loss differs by {loss:.1e}, gradients by {gradient:.1e}")
     contestants = {harness.OURS: case.step()}
     contestants |= {name: twins.step(case, name) for name in twins.formats(case)}
-    verdict = harness.verdict(harness.race(contestants, rounds))
+    verdict = harness.verdict(harness.race(contestants, rounds, finish))
     return {"step": case.title, **verdict, "loss differs": loss, "gradients differ": gradient}
 
 
@@ -58,8 +61,9 @@ def differences(case: Case) -> tuple[float, float]:
         loss.backward()
     their_loss = getattr(twins, name)(theirs, *twins.batch(case, "contiguous"))
     their_loss.backward()
-    mine = twins.as_theirs(theirs, {name: p.grad for name, p in ours.named_parameters()})
-    right = {name: p.grad.numpy() for name, p in theirs.named_parameters()}
+    gradients = {name: backend.to_numpy(p.grad) for name, p in ours.named_parameters()}
+    mine = twins.as_theirs(theirs, gradients)
+    right = {name: p.grad.cpu().numpy() for name, p in theirs.named_parameters()}
     # The gradient of a key's bias, for one, is zero but for rounding.
     floor = 1e-3 * max(float(abs(g).max()) for g in right.values())
     gradient = max(harness.relative_error(mine[name], g, floor) for name, g in right.items())

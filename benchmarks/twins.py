@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from cases import DIFFUSION, Case
 from torch import nn
 
-from tinydiff import interop
+from tinydiff import backend, interop
 from tinydiff.kernels.workers import THREADS
 
 torch.set_num_threads(THREADS)
+DEVICE = "cuda" if backend.name == "cupy" and torch.cuda.is_available() else "cpu"
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -216,28 +217,28 @@ def smooth_cross_entropy(model, target, *inputs):
 
 
 def per_step(coefficients: np.ndarray) -> torch.Tensor:
-    return torch.tensor(coefficients, dtype=torch.float32).view(-1, 1, 1, 1)
+    return torch.tensor(coefficients, dtype=torch.float32, device=DEVICE).view(-1, 1, 1, 1)
 
 
 SIGNAL = per_step(DIFFUSION.schedule.sqrt_alphas_cumprod)
 SIGMA = per_step(DIFFUSION.schedule.sqrt_one_minus_alphas_cumprod)
 
 
-def diffusion_loss(model, target, x0, t, labels):
+def diffusion_loss(model, target, x0, t, labels=None):
     n, T = len(x0), len(SIGNAL)
-    t = (torch.randint(T, ()) + torch.arange(n) * T // n) % T
+    t = ((torch.randint(T, ()) + torch.arange(n) * T // n) % T).to(DEVICE)
     noise, signal, sigma = torch.randn_like(x0), SIGNAL[t], SIGMA[t]
-    null = model.label.num_embeddings - 1
-    told = torch.where(torch.rand(n) < 0.1, null, labels)
-    predicted = model(signal * x0 + sigma * noise, t, told)
+    if labels is not None:
+        null = model.label.num_embeddings - 1
+        labels = torch.where(torch.rand(n, device=DEVICE) < 0.1, null, labels)
+    predicted = model(signal * x0 + sigma * noise, t, labels)
     return F.mse_loss(predicted, signal * noise - sigma * x0)
 
 
 def model(case: Case, memory_format: str) -> nn.Module:
     """The twin of case's network, with weights of its own."""
-    return globals()[case.network.__name__](**case.settings).to(
-        memory_format=FORMATS[memory_format]
-    )
+    network = globals()[case.network.__name__](**case.settings)
+    return network.to(DEVICE, memory_format=FORMATS[memory_format])
 
 
 def formats(case: Case) -> list[str]:
@@ -247,8 +248,8 @@ def formats(case: Case) -> list[str]:
 
 def tensor(array: np.ndarray, memory_format: str) -> torch.Tensor:
     if array.ndim != 4:
-        return torch.tensor(array)
-    image = torch.tensor(interop.to_torch(array, "image"))
+        return torch.tensor(array, device=DEVICE)
+    image = torch.tensor(interop.to_torch(array, "image"), device=DEVICE)
     return image.to(memory_format=FORMATS[memory_format])
 
 
@@ -257,7 +258,7 @@ def batch(case: Case, memory_format: str) -> list[torch.Tensor]:
     return [tensor(array, memory_format) for array in (target, *inputs)]
 
 
-def step(case: Case, memory_format: str) -> Callable[[], float]:
+def step(case: Case, memory_format: str) -> Callable[[], object]:
     """A function that takes one training step, `Case.step`'s twin."""
     torch.manual_seed(0)
     network, arrays = model(case, memory_format), batch(case, memory_format)
@@ -266,7 +267,7 @@ def step(case: Case, memory_format: str) -> Callable[[], float]:
     average = None if case.decay is None else [p.detach().clone() for p in parameters]
     network.train()
 
-    def take_step() -> float:
+    def take_step():
         optimiser.zero_grad()
         value = loss(network, *arrays)
         value.backward()
@@ -276,7 +277,7 @@ def step(case: Case, memory_format: str) -> Callable[[], float]:
         if average is not None:
             with torch.no_grad():
                 torch._foreach_lerp_(average, parameters, 1 - case.decay)
-        return value.item()
+        return value.item() if DEVICE == "cpu" else value
 
     return take_step
 

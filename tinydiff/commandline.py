@@ -26,7 +26,7 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         about = error.strerror and error.filename
         _end(f"{error.filename}: {error.strerror}" if about else error, 1)
-    except (ValueError, ImportError, ArithmeticError, RuntimeError) as error:
+    except (ValueError, ImportError, ArithmeticError, MemoryError, RuntimeError) as error:
         _end(error, 1)
 
 

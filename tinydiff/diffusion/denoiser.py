@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tinydiff import kernels
+from tinydiff.backend import memory_for
 from tinydiff.diffusion.conditioning import check_count, class_labels, null_label
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.team import team_of
@@ -34,7 +35,7 @@ def denoiser(model, diffusion: GaussianDiffusion, cond=None) -> Callable:
             told = labels
         else:
             told = None if null is None else np.full(len(x), null)
-        with no_grad(), kernels.single_threaded_blas, team:
+        with no_grad(), kernels.single_threaded_blas, team, memory_for(len(x)):
             predicted = model(Tensor(x), t, told).data
         return diffusion.eps_from_v(x, t, predicted) if diffusion.prediction == "v" else predicted
 

@@ -446,6 +446,7 @@ cuda = types.SimpleNamespace(
         driverGetVersion=lambda: 13000 * (os.environ.get("CUPY_STANDIN_STATE") != "no driver"),
         getDeviceCount=_device_count,
         memGetInfo=lambda: (6 << 30, 8 << 30),
+        getDeviceProperties=lambda device: {"name": b"stand-in"},
     ),
     Device=lambda: types.SimpleNamespace(compute_capability="80"),
     get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),
