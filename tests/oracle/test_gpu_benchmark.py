@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_all_kinds_of_rows(tmp_path):
-    rows = ["conv 3×3 64→64 @14", "64 tokens", "256 @16", "U-Net"]
+    rows = ["64→64 @14", "64 tokens", "silu, 256 @16", "U-Net"]
     path = os.pathsep.join([str(ROOT / "tests" / "standin"), str(ROOT)])
     run = subprocess.run(
         [
