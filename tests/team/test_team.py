@@ -2,11 +2,13 @@
 
 import contextlib
 import copy
+import functools
 import gc
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule, denoiser, sampl
 from tinydiff.kernels import workers
 from tinydiff.models import Classifier, UNet
 from tinydiff.nn.watch import watching
-from tinydiff.team import Team, team_of
+from tinydiff.team import Team, helper, team_of
+from tinydiff.team.line import Line
 from tinydiff.tensor import no_grad, op
 from tinydiff.training import Trainer
 
@@ -444,11 +447,11 @@ def test_helpers_end_with_the_team(processes, rng):
     team = Team(net)
     with team:
         net(x)
-    (helper,) = (h._process for h in team._helpers)
-    assert alive(helper)
+    (process,) = (h._process for h in team._helpers)
+    assert alive(process)
     del team
     gc.collect()
-    assert not alive(helper)
+    assert not alive(process)
 
 
 def test_helpers_of_two_teams_end_apart(processes, rng):
@@ -462,6 +465,47 @@ def test_helpers_of_two_teams_end_apart(processes, rng):
     with two:
         assert second(x).shape == (6, 3)
     two.close()
+
+
+def test_two_threads_start_helpers_at_the_same_moment(processes, rng, monkeypatch):
+    both = threading.Barrier(2)
+
+    def line_when_both_are_there():
+        made = Line()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(timeout=0.5)
+        return made
+
+    monkeypatch.setattr("tinydiff.team.helper.Line", line_when_both_are_there)
+    x = rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    nets = Net(), Net()
+    teams = [Team(net) for net in nets]
+
+    def start(net, team):
+        with team:
+            net(x)
+
+    def close():
+        for team in teams:
+            team.close()
+
+    in_threads(*(functools.partial(start, *pair) for pair in zip(nets, teams, strict=True)))
+    started = [team._helpers[0]._process for team in teams]
+    try:
+        in_threads(close)
+        assert not any(alive(process) for process in started)
+    finally:
+        for process in filter(alive, started):
+            os.kill(process, signal.SIGKILL)
+
+
+def in_threads(*functions) -> None:
+    """Call all at once, and wait for them, but not forever."""
+    threads = [threading.Thread(target=function, daemon=True) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=5)
 
 
 def test_a_process_that_the_user_forks_computes_by_itself(processes, rng):
@@ -478,6 +522,19 @@ def test_a_process_that_the_user_forks_computes_by_itself(processes, rng):
             os._exit(0 if same and net.calls == [3, 6, 3] else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert (net(x).numpy() == y).all()
+
+
+def test_a_fork_while_a_helper_starts_has_helpers_of_its_own(processes, rng):
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    with helper._starting:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)  # rather than wait for ever
+            with Team(net) as team:
+                net(x)
+            team.close()
+            os._exit(0 if net.calls == [3] else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_model_has_one_team_as_long_as_it_is_held():

@@ -13,6 +13,7 @@ import contextlib
 import gc
 import os
 import signal
+import threading
 import traceback
 import warnings
 import weakref
@@ -27,6 +28,9 @@ from tinydiff.team.line import End, Line, shared_views
 from tinydiff.tensor import Tensor, no_grad, recording
 
 _ours: weakref.WeakSet[Helper] = weakref.WeakSet()
+# Held while a helper starts: one that was forked by another thread in the meantime would hold this
+# one's line open, and neither would notice that it is to end.
+_starting = threading.Lock()
 
 
 class Helper:
@@ -40,23 +44,20 @@ class Helper:
         self.lost = False
         self._gradients = shared_views([p.data for p in parameters])
         self._asked: Answer | None = None
-        line = Line()
-        with warnings.catch_warnings():
-            # From Python 3.12 on: other threads might hold locks.  The helper needs none of them:
-            # those of the workers are made anew, and it leaves without tidying up.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self._process = os.fork()
-        if self._process == 0:
-            try:
-                line.first.close()
-                _Work(modules, inside, parameters, self._gradients).serve(line.second)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(0)
-        line.second.close()
-        self._end = line.first
-        _ours.add(self)
+        with _starting:
+            line = Line()
+            self._process = _fork()
+            if self._process == 0:
+                try:
+                    line.first.close()
+                    _Work(modules, inside, parameters, self._gradients).serve(line.second)
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    os._exit(0)
+            line.second.close()
+            self._end = line.first
+            _ours.add(self)
 
     def ask(self, words: dict, arrays: Sequence[np.ndarray]) -> Answer:
         """Set it to work; the Answer waits for it when it is looked at."""
@@ -96,7 +97,17 @@ class Helper:
         self.lost, self._asked, self._process = True, None, 0
 
 
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # From Python 3.12 on: other threads might hold locks.  The helper needs none of them:
+        # those of the workers are made anew, and it leaves without tidying up.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def _after_fork() -> None:
+    global _starting
+    _starting = threading.Lock()  # whoever held it stayed behind
     for helper in _ours:
         helper.leave()
     diverted.clear()
