@@ -284,9 +284,65 @@ def test_a_backward_that_was_broken_off_does_no_harm(processes, rng):
     with Team(net):
         with pytest.raises(ZeroDivisionError):
             net(x).sum().backward()
+        assert workers.threads_for(1 << 30) == 2  # nobody waits for the helper any more
         broken = False
         together = gradients(net, x)
     assert_close(gradients(net, x), together)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("given", [np.asarray, lambda a: Tensor(a, requires_grad=True)])
+def test_an_input_that_the_network_does_not_look_at(processes, rng, frozen, given):
+    class Blind(Net):
+        def forward(self, x, ignored):
+            return super().forward(x)
+
+    net = Blind().requires_grad_(not frozen)
+    x = given(rng.standard_normal((5, 4, 4, 2), dtype=np.float32))
+    ignored = Tensor(np.ones((5, 3), np.float32), requires_grad=True)
+    with Team(net):
+        y = net(x, ignored).sum()
+    if frozen and not isinstance(x, Tensor):
+        with pytest.raises(ValueError, match="does not depend on any tensor that requires grad"):
+            td.grad(y, ignored)
+    else:
+        assert (td.grad(y, ignored, retain_graph=True) == np.zeros((5, 3))).all()
+        y.backward()
+        assert ignored.grad is None
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_what_only_one_share_looks_at(processes, rng, frozen):
+    class Two(nn.Module):
+        independent_images = True
+
+        def __init__(self):
+            self.usual, self.rare = nn.Linear(2, 3), nn.Linear(2, 3)
+
+        def forward(self, x, scale):
+            rare = np.flatnonzero(x[:, 0] > 10)
+            y = self.usual(x)
+            if len(rare):
+                mask = np.zeros((len(x), 1))
+                mask[rare] = 1
+                y = y + self.rare(Tensor(x)) * (scale * mask)
+            return y
+
+    net, x = Two().astype(np.float64), rng.standard_normal((6, 2))
+    net.usual.requires_grad_(not frozen)
+    scale = Tensor(rng.standard_normal((6, 1)), requires_grad=True)
+    processes(3)
+    for image in 0, 3, 5:
+        x[:, 0], x[image, 0] = 0, 11
+        scale.grad = None
+        alone, wanted = gradients(net, x, scale), scale.grad
+        scale.grad = None
+        with Team(net):
+            assert_close(alone, gradients(net, x, scale))
+        np.testing.assert_allclose(scale.grad, wanted)
+    x[image, 0] = 0
+    with Team(net):
+        assert net(x, scale).requires_grad != frozen
 
 
 @pytest.mark.parametrize(
