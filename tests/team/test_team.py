@@ -5,6 +5,7 @@ import copy
 import functools
 import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -757,6 +758,35 @@ def test_a_training_run(processes, rng):
     (one, this), (other, that) = results[2:]
     assert one == other and this["random"] == that["random"]
     assert all((this["model"][k] == that["model"][k]).all() for k in this["model"])
+
+
+def squares(net, x):
+    return ops.mse_loss(net(x), Tensor(np.zeros((len(x), 3), np.float32)))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copied_trainer_goes_on_by_itself(processes, rng, copied):
+    net, x = Net(p=0.2), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    loss, batches = functools.partial(squares, net), [(x,)] * 4
+    _, trainer = train(net, loss, batches, steps=2)
+    before = trainer.state_dict()
+    twin = copied(trainer)
+    ours = [record.loss for record in trainer.run(until=4)]
+    assert_same_state(twin.state_dict(), before)
+    assert [record.loss for record in twin.run(until=4)] == ours
+    assert_same_state(twin.state_dict(), trainer.state_dict())
+    assert twin._team is team_of(twin.model) and len(twin._team._helpers) == 1
+    assert twin._team._helpers[0]._process != trainer._team._helpers[0]._process
+
+
+def assert_same_state(one, other) -> None:
+    assert type(one) is type(other)
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same_state(one[key], other[key])
+    else:
+        assert np.array_equal(one, other)
 
 
 def test_drawing_pictures(processes, rng):

@@ -97,6 +97,10 @@ class Team:
         self._lock = threading.Lock()
         weakref.finalize(self, _end, self._helpers)
 
+    def __reduce__(self):
+        """A copied model has a Team of its own."""
+        return team_of, (self.model,)
+
     def __enter__(self) -> Team:
         found: list[Module] = []
         if backend.name == "numpy" and workers.THREADS > 1 and sys.platform == "linux":
