@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,106 @@ def test_our_share_is_all_that_is_computed_here(processes, rng):
     with Team(net):
         assert net(x).shape == (5, 3)
     assert net.calls == [2]
+
+
+def threads() -> int:
+    """How many threads a large job would get now"""
+    return workers.threads_for(1 << 30)
+
+
+def test_while_helpers_compute_there_is_one_thread_a_process(processes, rng):
+    @op
+    def counting(x):
+        """x · (how many threads there are), and likewise back"""
+        return x * threads(), (lambda g: g * threads(),)
+
+    class Counting(Net):
+        def forward(self, x):
+            return counting(x)
+
+    processes(3)
+    x = Tensor(rng.standard_normal((6, 2)), requires_grad=True)
+    with Team(Counting()) as team:
+        for _ in range(2):
+            y = team.model(x)
+            assert (y.data == x.data).all() and threads() == 3
+            assert (td.grad(y.sum(), x) == 1).all() and threads() == 3
+
+
+def test_a_fork_has_all_cores_for_itself(processes, rng):
+    here = os.getpid()
+
+    class Forking(Net):
+        def forward(self, x):
+            if os.getpid() == here:
+                assert threads() == 1  # the helper is at work
+                child = os.fork()
+                if child == 0:
+                    os._exit(threads())
+                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+            return super().forward(x)
+
+    net = Forking()
+    with Team(net):
+        net(rng.standard_normal((6, 4, 4, 2), dtype=np.float32))
+
+
+@pytest.mark.parametrize("retain_graph", [False, True])
+def test_a_graph_is_freed_as_it_is_walked_unless_retained(processes, rng, retain_graph):
+    class Thing:
+        pass
+
+    alive = weakref.WeakSet()
+
+    @op
+    def keeping(x):
+        thing = Thing()
+        alive.add(thing)
+        return x * 1.0, (lambda g, kept=thing: g,)
+
+    @op
+    def counting(x):
+        return x * 1.0, (lambda g: g * len(alive),)
+
+    class Pair(Net):
+        def forward(self, x):
+            return keeping(counting(x))
+
+    x = Tensor(rng.standard_normal((6, 2)), requires_grad=True)
+    with Team(Pair()) as team:
+        y = team.model(x).sum()
+    for _ in range(2 if retain_graph else 1):
+        # Backward comes to `counting` when it is done with `keeping`.
+        assert (td.grad(y, x, retain_graph=retain_graph) == retain_graph).all()
+
+
+def test_a_helper_does_not_bury_what_died_here(processes, rng, tmp_path):
+    class Grave:
+        """A cycle, which stays until the garbage is collected, and says who did that"""
+
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            (tmp_path / str(os.getpid())).touch()
+
+    class Collecting(Net):
+        def forward(self, x):
+            if os.getpid() != here:
+                gc.collect()
+            return super().forward(x)
+
+    here, net = os.getpid(), Collecting()
+    gc.disable()
+    try:
+        Grave()
+        with Team(net):
+            net(rng.standard_normal((6, 4, 4, 2), dtype=np.float32))
+    finally:
+        gc.enable()
+    assert list(tmp_path.iterdir()) == []
+    gc.collect()
+    assert list(tmp_path.iterdir()) == [tmp_path / str(here)]
 
 
 def test_gradients_of_inputs(processes, rng):
@@ -285,7 +386,7 @@ def test_a_backward_that_was_broken_off_does_no_harm(processes, rng):
     with Team(net):
         with pytest.raises(ZeroDivisionError):
             net(x).sum().backward()
-        assert workers.threads_for(1 << 30) == 2  # nobody waits for the helper any more
+        assert threads() == 2  # nobody waits for the helper any more
         broken = False
         together = gradients(net, x)
     assert_close(gradients(net, x), together)
@@ -427,6 +528,7 @@ def test_an_error_is_the_one_of_one_process_and_does_no_harm(processes, rng):
         net(x)
         with pytest.raises(ValueError) as together:
             net(rng.standard_normal((6, 4, 4, 3), dtype=np.float32))
+        assert threads() == 2
         assert net(x).shape == (6, 3)
     with pytest.raises(ValueError) as alone:
         net(rng.standard_normal((6, 4, 4, 3), dtype=np.float32))
@@ -870,6 +972,8 @@ TRAINING = """
 net, x = Net(), np.ones((6, 2), np.float32)
 adam = optim.Adam(net.parameters())
 trainer = Trainer(net, lambda x: ops.mse_loss(net(x), Tensor(x)), [(x,)] * 10**6, adam)
+for record in trainer.run(until=1):     # has the helpers start before anyone listens for signals
+    print("first", flush=True)
 for record in train(trainer, 10**6, sys.argv[1], save_every=10**6):
     print("step", record.step, flush=True)
 """
@@ -878,10 +982,11 @@ for record in train(trainer, 10**6, sys.argv[1], save_every=10**6):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_all_processes_ends_training_with_a_checkpoint(number, tmp_path):
     run = start(TRAINING, tmp_path)
-    assert run.stdout.readline() == "step 1\n"
+    assert run.stdout.readline() == "first\n"
+    assert run.stdout.readline() == "step 2\n"
     os.killpg(run.pid, number)
     said, errors = run.communicate(timeout=30)
-    last = int((said or "step 1").split()[-1])
+    last = int((said or "step 2").split()[-1])
     assert f"Stopped after step {last} of" in errors and "Traceback" not in errors
     assert td.load(tmp_path / "checkpoint.npz")["step"] == last
 

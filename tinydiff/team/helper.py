@@ -189,7 +189,7 @@ class _Work:
         """Answer until the other process hangs up, or is no more."""
         for ending in (signal.SIGINT, signal.SIGTERM):  # the other one will see to it, and hang up
             signal.signal(ending, signal.SIG_IGN)
-        gc.freeze()
+        gc.freeze()  # what is garbage by now, its finalizers included, is the other one's
         with kernels.single_threaded_blas:
             while True:
                 try:
