@@ -106,9 +106,9 @@ class Helper:
     def end(self) -> None:
         """Let it go, as soon as it has finished what it is at."""
         self.leave()
-        if self._process:
-            with contextlib.suppress(ChildProcessError):  # where the system buries children itself
-                os.waitpid(self._process, 0)
+        # In a fork it is no child of ours, and in some programs the system buries children itself.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._process, 0)
 
     def leave(self) -> None:
         """Hang up.  After a fork, in the child, that is all: the helper is the parent's."""
@@ -135,7 +135,6 @@ def _after_fork() -> None:
     _starting = threading.Lock()  # whoever held it stayed behind
     for helper in _ours:
         helper.leave()
-        helper._process = 0
     diverted.clear()
 
 
