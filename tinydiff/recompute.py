@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator
 
 from tinydiff import backend
 from tinydiff.graph import Node, births, made_since
-from tinydiff.tensor import Tensor, node_of, recording
+from tinydiff.recording import recording
+from tinydiff.tensor import Tensor, node_of
 
 _again = False
 

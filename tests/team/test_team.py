@@ -23,9 +23,10 @@ from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule, denoiser, sampl
 from tinydiff.kernels import workers
 from tinydiff.models import Classifier, UNet
 from tinydiff.nn.watch import watching
+from tinydiff.recording import no_grad
 from tinydiff.team import Team, helper, team_of
 from tinydiff.team.line import Line
-from tinydiff.tensor import no_grad, op
+from tinydiff.tensor import op
 from tinydiff.training import Trainer
 
 SMALL = {"base_channels": 8, "channel_mults": (1, 2), "num_res_blocks": 1, "norm_groups": 4}

@@ -29,8 +29,9 @@ from tinydiff import backend, kernels
 from tinydiff.graph import births, made_since
 from tinydiff.kernels import workers
 from tinydiff.nn.module import Module, diverted
+from tinydiff.recording import no_grad, recording
 from tinydiff.team.line import End, Line, shared_views
-from tinydiff.tensor import Tensor, no_grad, node_of, recording
+from tinydiff.tensor import Tensor, node_of
 
 _ours: weakref.WeakSet[Helper] = weakref.WeakSet()
 # Held while a helper starts: one that was forked by another thread in the meantime would hold this

@@ -46,11 +46,12 @@ from tinydiff.kernels import workers
 from tinydiff.nn.module import Module, diverted
 from tinydiff.nn.watch import being_watched
 from tinydiff.optim.flat import flats_of
+from tinydiff.recording import is_recording
 from tinydiff.team.helper import Answer, Helper
 from tinydiff.team.line import shared_views
 from tinydiff.team.shares import array, images_in, kind, outermost
 from tinydiff.team.ticket import Ticket, Walk
-from tinydiff.tensor import Tensor, is_recording, node_of
+from tinydiff.tensor import Tensor, node_of
 
 WORTH = 1 << 30  # numbers in × weights: about from 10 ms of arithmetic on, the helpers pay
 
