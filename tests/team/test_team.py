@@ -665,7 +665,7 @@ def in_threads(*functions) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=5)
+        thread.join(timeout=30)
 
 
 def test_a_process_that_the_user_forks_computes_by_itself(processes, rng):
@@ -689,7 +689,7 @@ def test_a_fork_while_a_helper_starts_has_helpers_of_its_own(processes, rng):
     with helper._starting:
         child = os.fork()
         if child == 0:
-            signal.alarm(10)  # rather than wait for ever
+            signal.alarm(30)  # rather than wait for ever
             with Team(net) as team:
                 net(x)
             team.close()
