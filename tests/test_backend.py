@@ -7,6 +7,7 @@ the library runs as on a GPU, in a process of its own.
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,24 @@ def test_another_generator_leaves_the_stream_alone():
     a = backend.randn((5,), rng=np.random.default_rng(0), dtype=np.float64)
     assert a.dtype == np.float64
     np.testing.assert_array_equal(backend.to_numpy(a), np.random.default_rng(0).standard_normal(5))
+
+
+def test_each_thread_sees_a_part_of_its_own():
+    inside, left = threading.Event(), threading.Event()
+
+    def other():
+        with backend.seeing_part(6, 2, 4):
+            inside.set()
+            left.wait(timeout=10)
+
+    thread = threading.Thread(target=other)
+    with backend.seeing_part(6, 0, 2):
+        thread.start()
+        inside.wait(timeout=10)
+        assert backend.part_seen() == (6, 0, 2)
+    left.set()
+    thread.join()
+    assert backend.part_seen() is None
 
 
 # The library, on the stand-in

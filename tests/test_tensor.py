@@ -5,6 +5,7 @@ import gc
 import pickle
 import subprocess
 import sys
+import threading
 import weakref
 
 import numpy as np
@@ -13,7 +14,8 @@ import pytest
 import tinydiff as td
 from tinydiff import Tensor, backend, ops
 from tinydiff.backend import xp
-from tinydiff.tensor import no_grad, op
+from tinydiff.recording import no_grad
+from tinydiff.tensor import op
 
 
 def leaf(*shape, dtype=np.float32):
@@ -418,6 +420,24 @@ def test_one_no_grad_can_be_entered_twice():
         with quiet:
             pass
         assert not (x * 2).requires_grad
+    assert (x * 2).requires_grad
+
+
+def test_no_grad_is_for_one_thread():
+    x, inside, left = leaf(3), threading.Event(), threading.Event()
+
+    def other():
+        with no_grad():
+            inside.set()
+            left.wait(timeout=10)
+
+    thread = threading.Thread(target=other)
+    with no_grad():
+        thread.start()
+        inside.wait(timeout=10)
+    assert (x * 2).requires_grad
+    left.set()
+    thread.join()
     assert (x * 2).requires_grad
 
 

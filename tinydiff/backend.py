@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
@@ -116,7 +117,11 @@ def seed(n: int) -> None:
     rng.bit_generator.state = np.random.PCG64(n).state
 
 
-_part: tuple[int, int, int] | None = None  # of how many images this is a part, from where to where
+class _Seen(threading.local):
+    part: tuple[int, int, int] | None = None  # of how many images, from where to where
+
+
+_seen = _Seen()
 
 
 @contextlib.contextmanager
@@ -126,23 +131,22 @@ def seeing_part(images: int, low: int, high: int) -> Iterator[None]:
     For them numbers are drawn as for the whole batch, and those of the other images left aside: so
     it does not matter who computes which part.
     """
-    global _part
-    before, _part = _part, (images, low, high)
+    before, _seen.part = _seen.part, (images, low, high)
     try:
         yield
     finally:
-        _part = before
+        _seen.part = before
 
 
 def part_seen() -> tuple[int, int, int] | None:
     """The arguments of `seeing_part`, or None outside."""
-    return _part
+    return _seen.part
 
 
 def _draw(method: Callable, shape, dtype):
-    if _part is None:
+    if _seen.part is None:
         return method(shape, dtype=dtype)
-    images, low, high = _part
+    images, low, high = _seen.part
     rows = shape[0] if isinstance(shape, tuple) and shape else 0
     if rows < 1 or rows % (high - low):
         raise ValueError(

@@ -22,7 +22,6 @@ from tinydiff import kernels
 from tinydiff.backend import xp
 
 births = itertools.count(1)
-retaining = False  # whether the graph being walked is kept, for rules to know (tinydiff/team)
 
 
 class Node:
@@ -30,7 +29,8 @@ class Node:
 
     inputs   the nodes it was computed from that require grad
     rules    one for each of them; None once the graph has been freed; one function in the place of
-             all where the graph itself has to be made again (see tinydiff/recompute.py)
+             all where there is a graph inside, to be made when it is walked: of whether it is kept,
+             it returns the nodes, oldest first (see tinydiff/recompute.py and tinydiff/team)
     leaf     for a Tensor that was not computed, a weak reference to it
     birth    when it was made; leaves come before everything
     """
@@ -53,7 +53,6 @@ def walk_back(
     gradient      ∂L/∂output, an array of its shape
     retain_graph  do not free the rules, and the arrays they keep, on the way
     """
-    global retaining
     gradients, owned = {output: gradient}, set()
     order = ancestors(output)
     if wanted is None:
@@ -68,15 +67,14 @@ def walk_back(
         if node in wanted:
             yield node, gradient
         if not callable(node.rules):
-            retaining = retain_graph
             yield from _apply_rules(node, gradient, useful, gradients, owned)
         elif not useful.isdisjoint(node.inputs):
-            # The graph that led to node is made again.  It is the newest, so it is walked next.
+            # The graph inside is made now, and walked next: what it hangs on is older than node.
             older = len(order)
-            order += node.rules()
+            order += node.rules(retain_graph)
             gradients[order[-1]] = gradient
             _mark_useful(useful, order[older:])
-        useful.discard(node)  # a node that was made again has nobody else to keep its rules
+        useful.discard(node)  # a node that was made just now has nobody else to keep its rules
         owned.discard(node)
         if not retain_graph and not node.leaf:
             node.inputs, node.rules = (), None
@@ -132,6 +130,12 @@ def ancestors(output: Node, since: int = -1) -> list[Node]:
                 found.add(source)
                 stack.append(source)
     return sorted(found, key=operator.attrgetter("birth"))
+
+
+def made_since(moment: int, output: Node) -> tuple[list[Node], set[Node]]:
+    """The output's graph: its nodes born since, oldest first, and the older ones they hang on."""
+    made = ancestors(output, since=moment)
+    return made, {source for node in made for source in node.inputs if source.birth < moment}
 
 
 def _sum_to(gradient, shape: tuple[int, ...]):

@@ -20,8 +20,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from tinydiff import backend
-from tinydiff.graph import Node, ancestors, births
-from tinydiff.tensor import Tensor, node_of, recording
+from tinydiff.graph import Node, births, made_since
+from tinydiff.recording import recording
+from tinydiff.tensor import Tensor, node_of
 
 _again = False
 
@@ -50,7 +51,7 @@ def checkpoint(fn: Callable[..., Tensor], *inputs) -> Tensor:
         return output
     shape, dtype = output.shape, output.dtype
 
-    def run_again() -> list[Node]:
+    def run_again(retain_graph: bool) -> list[Node]:  # the new one is for this walk anyway
         with recording(), _as_before(stream, part):
             result, graph, needed = _run(fn, inputs)
         if (result.shape, result.dtype, set(needed)) != (shape, dtype, set(outside)):
@@ -75,9 +76,8 @@ def _run(fn: Callable, inputs: tuple) -> tuple[Tensor, list[Node], tuple[Node, .
         raise TypeError(f"checkpoint: fn returned a {type(output).__name__}, expected one Tensor")
     if not output.requires_grad or node_of(output).birth < start:  # one of the inputs, say
         return output, [], ()
-    graph = ancestors(node_of(output), since=start)
-    used = (source for node in graph for source in node.inputs if source.birth < start)
-    return output, graph, tuple(dict.fromkeys(used))
+    graph, used = made_since(start, node_of(output))
+    return output, graph, tuple(used)
 
 
 @contextlib.contextmanager

@@ -17,51 +17,7 @@ import numpy as np
 from tinydiff import backend
 from tinydiff.backend import xp
 from tinydiff.graph import Node, walk_back
-
-_recording = True
-
-
-class no_grad:
-    """``with no_grad():`` (or ``@no_grad()``): operations inside remember nothing."""
-
-    _record = False
-
-    def __init__(self):
-        self._before = []  # one object may be entered again while it is open
-
-    def __enter__(self) -> None:
-        global _recording
-        self._before.append(_recording)
-        _recording = self._record
-
-    def __exit__(self, *exception) -> None:
-        global _recording
-        _recording = self._before.pop()
-
-    def __call__(self, function: Callable) -> Callable:
-        if inspect.isgeneratorfunction(function):
-            raise TypeError(
-                f"no_grad: {function.__name__} is a generator, whose body runs after the call; "
-                "open no_grad inside it, between two yields"
-            )
-
-        @functools.wraps(function)
-        def silent(*args, **settings):
-            with no_grad():
-                return function(*args, **settings)
-
-        return silent
-
-
-def is_recording() -> bool:
-    """Not inside `no_grad`?"""
-    return _recording
-
-
-class recording(no_grad):
-    """The opposite, for what is computed again within `backward`, wherever that is called."""
-
-    _record = True
+from tinydiff.recording import is_recording
 
 
 class Tensor:
@@ -226,7 +182,7 @@ def op(function: Callable) -> Callable:
         output.grad = output._home = None
         output.requires_grad = False
         output._node = None
-        if needed and _recording:
+        if needed and is_recording():
             if callable(rules):
                 rules = _one_each(rules, inputs)
             edges = [

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from example_runs import EXAMPLES, call, cell, everything_in, load, pixels, small_classify
 
-from tinydiff import data, training
+from tinydiff import backend, data, training
 from tinydiff.files import replacing
+from tinydiff.kernels import workers
+from tinydiff.models import Classifier
 
 FILES = {"loss.png", "mistakes.png", "log.jsonl", "checkpoint.npz"}
 SCRIPT = [sys.executable, str(EXAMPLES / "classify.py")]
@@ -62,6 +64,23 @@ def test_counts_and_shows_the_mistakes_of_the_averaged_weights(classifier):
 
     model.load_state_dict(training.load(folder / "checkpoint.npz")["model"])
     assert len(mistakes()) != len(wrong), "the last weights would pass for the averaged ones"
+
+
+@pytest.mark.skipif(
+    backend.name != "numpy" or sys.platform != "linux", reason="helpers are forks on Linux"
+)
+def test_predicts_in_several_processes(classifier, monkeypatch):
+    module, test_set, here = small_classify(), data.digits("test", count=120), []
+    model = module.load_classifier(classifier[0] / "checkpoint.npz")
+    alone = module.predict(model, test_set)
+    forward = Classifier.forward
+    monkeypatch.setattr(
+        Classifier, "forward", lambda net, x: here.append(len(x)) or forward(net, x)
+    )
+    monkeypatch.setattr(workers, "THREADS", 2)
+    monkeypatch.setattr("tinydiff.team.team.WORTH", 0)
+    assert np.array_equal(module.predict(model, test_set), alone)
+    assert here == [60]
 
 
 def test_judges_by_the_share_of_pictures_that_look_as_asked(classifier, here):

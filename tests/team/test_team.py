@@ -2,12 +2,16 @@
 
 import contextlib
 import copy
+import functools
 import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +23,10 @@ from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule, denoiser, sampl
 from tinydiff.kernels import workers
 from tinydiff.models import Classifier, UNet
 from tinydiff.nn.watch import watching
-from tinydiff.team import Team, team_of
-from tinydiff.tensor import no_grad, op
+from tinydiff.recording import no_grad
+from tinydiff.team import Team, helper, team_of
+from tinydiff.team.line import Line
+from tinydiff.tensor import op
 from tinydiff.training import Trainer
 
 SMALL = {"base_channels": 8, "channel_mults": (1, 2), "num_res_blocks": 1, "norm_groups": 4}
@@ -118,6 +124,106 @@ def test_our_share_is_all_that_is_computed_here(processes, rng):
     with Team(net):
         assert net(x).shape == (5, 3)
     assert net.calls == [2]
+
+
+def threads() -> int:
+    """How many threads a large job would get now"""
+    return workers.threads_for(1 << 30)
+
+
+def test_while_helpers_compute_there_is_one_thread_a_process(processes, rng):
+    @op
+    def counting(x):
+        """x · (how many threads there are), and likewise back"""
+        return x * threads(), (lambda g: g * threads(),)
+
+    class Counting(Net):
+        def forward(self, x):
+            return counting(x)
+
+    processes(3)
+    x = Tensor(rng.standard_normal((6, 2)), requires_grad=True)
+    with Team(Counting()) as team:
+        for _ in range(2):
+            y = team.model(x)
+            assert (y.data == x.data).all() and threads() == 3
+            assert (td.grad(y.sum(), x) == 1).all() and threads() == 3
+
+
+def test_a_fork_has_all_cores_for_itself(processes, rng):
+    here = os.getpid()
+
+    class Forking(Net):
+        def forward(self, x):
+            if os.getpid() == here:
+                assert threads() == 1  # the helper is at work
+                child = os.fork()
+                if child == 0:
+                    os._exit(threads())
+                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+            return super().forward(x)
+
+    net = Forking()
+    with Team(net):
+        net(rng.standard_normal((6, 4, 4, 2), dtype=np.float32))
+
+
+@pytest.mark.parametrize("retain_graph", [False, True])
+def test_a_graph_is_freed_as_it_is_walked_unless_retained(processes, rng, retain_graph):
+    class Thing:
+        pass
+
+    alive = weakref.WeakSet()
+
+    @op
+    def keeping(x):
+        thing = Thing()
+        alive.add(thing)
+        return x * 1.0, (lambda g, kept=thing: g,)
+
+    @op
+    def counting(x):
+        return x * 1.0, (lambda g: g * len(alive),)
+
+    class Pair(Net):
+        def forward(self, x):
+            return keeping(counting(x))
+
+    x = Tensor(rng.standard_normal((6, 2)), requires_grad=True)
+    with Team(Pair()) as team:
+        y = team.model(x).sum()
+    for _ in range(2 if retain_graph else 1):
+        # Backward comes to `counting` when it is done with `keeping`.
+        assert (td.grad(y, x, retain_graph=retain_graph) == retain_graph).all()
+
+
+def test_a_helper_does_not_bury_what_died_here(processes, rng, tmp_path):
+    class Grave:
+        """A cycle, which stays until the garbage is collected, and says who did that"""
+
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            (tmp_path / str(os.getpid())).touch()
+
+    class Collecting(Net):
+        def forward(self, x):
+            if os.getpid() != here:
+                gc.collect()
+            return super().forward(x)
+
+    here, net = os.getpid(), Collecting()
+    gc.disable()
+    try:
+        Grave()
+        with Team(net):
+            net(rng.standard_normal((6, 4, 4, 2), dtype=np.float32))
+    finally:
+        gc.enable()
+    assert list(tmp_path.iterdir()) == []
+    gc.collect()
+    assert list(tmp_path.iterdir()) == [tmp_path / str(here)]
 
 
 def test_gradients_of_inputs(processes, rng):
@@ -281,9 +387,65 @@ def test_a_backward_that_was_broken_off_does_no_harm(processes, rng):
     with Team(net):
         with pytest.raises(ZeroDivisionError):
             net(x).sum().backward()
+        assert threads() == 2  # nobody waits for the helper any more
         broken = False
         together = gradients(net, x)
     assert_close(gradients(net, x), together)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("given", [np.asarray, lambda a: Tensor(a, requires_grad=True)])
+def test_an_input_that_the_network_does_not_look_at(processes, rng, frozen, given):
+    class Blind(Net):
+        def forward(self, x, ignored):
+            return super().forward(x)
+
+    net = Blind().requires_grad_(not frozen)
+    x = given(rng.standard_normal((5, 4, 4, 2), dtype=np.float32))
+    ignored = Tensor(np.ones((5, 3), np.float32), requires_grad=True)
+    with Team(net):
+        y = net(x, ignored).sum()
+    if frozen and not isinstance(x, Tensor):
+        with pytest.raises(ValueError, match="does not depend on any tensor that requires grad"):
+            td.grad(y, ignored)
+    else:
+        assert (td.grad(y, ignored, retain_graph=True) == np.zeros((5, 3))).all()
+        y.backward()
+        assert ignored.grad is None
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_what_only_one_share_looks_at(processes, rng, frozen):
+    class Two(nn.Module):
+        independent_images = True
+
+        def __init__(self):
+            self.usual, self.rare = nn.Linear(2, 3), nn.Linear(2, 3)
+
+        def forward(self, x, scale):
+            rare = np.flatnonzero(x[:, 0] > 10)
+            y = self.usual(x)
+            if len(rare):
+                mask = np.zeros((len(x), 1))
+                mask[rare] = 1
+                y = y + self.rare(Tensor(x)) * (scale * mask)
+            return y
+
+    net, x = Two().astype(np.float64), rng.standard_normal((6, 2))
+    net.usual.requires_grad_(not frozen)
+    scale = Tensor(rng.standard_normal((6, 1)), requires_grad=True)
+    processes(3)
+    for image in 0, 3, 5:
+        x[:, 0], x[image, 0] = 0, 11
+        scale.grad = None
+        alone, wanted = gradients(net, x, scale), scale.grad
+        scale.grad = None
+        with Team(net):
+            assert_close(alone, gradients(net, x, scale))
+        np.testing.assert_allclose(scale.grad, wanted)
+    x[image, 0] = 0
+    with Team(net):
+        assert net(x, scale).requires_grad != frozen
 
 
 @pytest.mark.parametrize(
@@ -367,6 +529,7 @@ def test_an_error_is_the_one_of_one_process_and_does_no_harm(processes, rng):
         net(x)
         with pytest.raises(ValueError) as together:
             net(rng.standard_normal((6, 4, 4, 3), dtype=np.float32))
+        assert threads() == 2
         assert net(x).shape == (6, 3)
     with pytest.raises(ValueError) as alone:
         net(rng.standard_normal((6, 4, 4, 3), dtype=np.float32))
@@ -444,11 +607,11 @@ def test_helpers_end_with_the_team(processes, rng):
     team = Team(net)
     with team:
         net(x)
-    (helper,) = (h._process for h in team._helpers)
-    assert alive(helper)
+    (process,) = (h._process for h in team._helpers)
+    assert alive(process)
     del team
     gc.collect()
-    assert not alive(helper)
+    assert not alive(process)
 
 
 def test_helpers_of_two_teams_end_apart(processes, rng):
@@ -462,6 +625,47 @@ def test_helpers_of_two_teams_end_apart(processes, rng):
     with two:
         assert second(x).shape == (6, 3)
     two.close()
+
+
+def test_two_threads_start_helpers_at_the_same_moment(processes, rng, monkeypatch):
+    both = threading.Barrier(2)
+
+    def line_when_both_are_there():
+        made = Line()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(timeout=0.5)
+        return made
+
+    monkeypatch.setattr("tinydiff.team.helper.Line", line_when_both_are_there)
+    x = rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    nets = Net(), Net()
+    teams = [Team(net) for net in nets]
+
+    def start(net, team):
+        with team:
+            net(x)
+
+    def close():
+        for team in teams:
+            team.close()
+
+    in_threads(*(functools.partial(start, *pair) for pair in zip(nets, teams, strict=True)))
+    started = [team._helpers[0]._process for team in teams]
+    try:
+        in_threads(close)
+        assert not any(alive(process) for process in started)
+    finally:
+        for process in filter(alive, started):
+            os.kill(process, signal.SIGKILL)
+
+
+def in_threads(*functions) -> None:
+    """Call all at once, and wait for them, but not forever."""
+    threads = [threading.Thread(target=function, daemon=True) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
 
 
 def test_a_process_that_the_user_forks_computes_by_itself(processes, rng):
@@ -478,6 +682,19 @@ def test_a_process_that_the_user_forks_computes_by_itself(processes, rng):
             os._exit(0 if same and net.calls == [3, 6, 3] else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert (net(x).numpy() == y).all()
+
+
+def test_a_fork_while_a_helper_starts_has_helpers_of_its_own(processes, rng):
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    with helper._starting:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)  # rather than wait for ever
+            with Team(net) as team:
+                net(x)
+            team.close()
+            os._exit(0 if net.calls == [3] else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_model_has_one_team_as_long_as_it_is_held():
@@ -646,6 +863,35 @@ def test_a_training_run(processes, rng):
     assert all((this["model"][k] == that["model"][k]).all() for k in this["model"])
 
 
+def squares(net, x):
+    return ops.mse_loss(net(x), Tensor(np.zeros((len(x), 3), np.float32)))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copied_trainer_goes_on_by_itself(processes, rng, copied):
+    net, x = Net(p=0.2), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    loss, batches = functools.partial(squares, net), [(x,)] * 4
+    _, trainer = train(net, loss, batches, steps=2)
+    before = trainer.state_dict()
+    twin = copied(trainer)
+    ours = [record.loss for record in trainer.run(until=4)]
+    assert_same_state(twin.state_dict(), before)
+    assert [record.loss for record in twin.run(until=4)] == ours
+    assert_same_state(twin.state_dict(), trainer.state_dict())
+    assert twin._team is team_of(twin.model) and len(twin._team._helpers) == 1
+    assert twin._team._helpers[0]._process != trainer._team._helpers[0]._process
+
+
+def assert_same_state(one, other) -> None:
+    assert type(one) is type(other)
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same_state(one[key], other[key])
+    else:
+        assert np.array_equal(one, other)
+
+
 def test_drawing_pictures(processes, rng):
     diffusion = GaussianDiffusion(NoiseSchedule.cosine(1000), "v")
     net, (x_T, _, labels) = unet().eval(), batch(rng, 5)
@@ -724,23 +970,34 @@ def test_the_end_of_the_program_is_the_helpers_end_too():
 
 
 TRAINING = """
-net, x = Net(), np.ones((6, 2), np.float32)
+import os, time
+here, calls = os.getpid(), []
+
+class Signalling(Net):
+    def forward(self, x):
+        if os.getpid() == here:
+            calls.append(len(x))
+            if len(calls) == 3:                 # while the helpers compute, or wait
+                os.killpg(0, int(sys.argv[2]))
+                time.sleep(0.3)
+        return super().forward(x)
+
+net, x = Signalling(), np.ones((6, 2), np.float32)
 adam = optim.Adam(net.parameters())
-trainer = Trainer(net, lambda x: ops.mse_loss(net(x), Tensor(x)), [(x,)] * 10**6, adam)
-for record in train(trainer, 10**6, sys.argv[1], save_every=10**6):
-    print("step", record.step, flush=True)
+trainer = Trainer(net, lambda x: ops.mse_loss(net(x), Tensor(x)), [(x,)] * 100, adam)
+next(trainer.run(until=1))                      # helpers start before anyone listens for signals
+for record in train(trainer, 100, sys.argv[1], save_every=100):
+    print("step", record.step)
+assert set(calls) == {2}
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_all_processes_ends_training_with_a_checkpoint(number, tmp_path):
-    run = start(TRAINING, tmp_path)
-    assert run.stdout.readline() == "step 1\n"
-    os.killpg(run.pid, number)
-    said, errors = run.communicate(timeout=30)
-    last = int((said or "step 1").split()[-1])
-    assert f"Stopped after step {last} of" in errors and "Traceback" not in errors
-    assert td.load(tmp_path / "checkpoint.npz")["step"] == last
+    said, errors = start(TRAINING, tmp_path, str(int(number))).communicate(timeout=60)
+    assert said == "step 2\nstep 3\n"
+    assert "Stopped after step 3 of" in errors and "Traceback" not in errors
+    assert td.load(tmp_path / "checkpoint.npz")["step"] == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

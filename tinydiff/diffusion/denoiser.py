@@ -14,8 +14,9 @@ from tinydiff import kernels
 from tinydiff.backend import memory_for
 from tinydiff.diffusion.conditioning import check_count, class_labels, null_label
 from tinydiff.diffusion.gaussian import GaussianDiffusion
+from tinydiff.recording import no_grad
 from tinydiff.team import team_of
-from tinydiff.tensor import Tensor, no_grad
+from tinydiff.tensor import Tensor
 
 
 def denoiser(model, diffusion: GaussianDiffusion, cond=None) -> Callable:

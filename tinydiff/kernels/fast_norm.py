@@ -192,5 +192,6 @@ class _Images:
 @functools.lru_cache
 def _divisor(number: int, wanted: float) -> int:
     """The divisor of the number that is nearest to the wanted one, as a ratio"""
-    divisors = (k for k in range(1, number + 1) if number % k == 0)
-    return min(divisors, key=lambda k: max(k / wanted, wanted / k))
+    small = [k for k in range(1, math.isqrt(number) + 1) if number % k == 0]
+    divisors = *small, *(number // k for k in small)  # one of each pair is at most √number
+    return min(divisors, key=lambda k: (max(k / wanted, wanted / k), k))

@@ -45,16 +45,11 @@ def conv2d_input_grad(g, weight, window: Window):
 
 def conv2d_weight_grad(x, g, window: Window):
     """`plain.conv2d_weight_grad`"""
-    return _gradients(x, g, None, window)[1]
+    return conv2d_grads(x, g, None, window)[1]
 
 
 def conv2d_grads(x, g, weight, window: Window):
-    """`plain.conv2d_grads`"""
-    return _gradients(x, g, weight, window)
-
-
-def _gradients(x, g, weight, window: Window):
-    """Input gradient (None without a weight), weight and bias gradient, as in `winograd`"""
+    """`plain.conv2d_grads`; without a weight the input gradient is None"""
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     channels, filters = x.shape[3], g.shape[3]
     gx = None if weight is None else empty(*x.shape)

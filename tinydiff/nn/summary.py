@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinydiff.nn.watch import watching
-from tinydiff.tensor import no_grad
+from tinydiff.recording import no_grad
 
 HEADINGS = ("layer", "type", "output", "parameters")
 

@@ -32,8 +32,7 @@ class EMA:
         self.flat = flatten(model.parameters())
         self.average = self.flat.data.copy()
         names = {parameter: name for name, parameter in model.named_parameters()}
-        views = zip(self.flat.parameters, self.flat.split(self.average), strict=True)
-        self._weights = {names[parameter]: view for parameter, view in views}
+        self._names = [names[parameter] for parameter in self.flat.parameters]
 
     def update(self, unless=None) -> None:
         """Take the present weights into the average (``unless`` is as in `Optimiser.step`)."""
@@ -52,6 +51,11 @@ class EMA:
             yield
         finally:
             self.flat.data[...] = own
+
+    @property
+    def _weights(self) -> dict:
+        """Views of the average, named as in the model's state dict"""
+        return dict(zip(self._names, self.flat.split(self.average), strict=True))
 
     def state_dict(self) -> dict:
         """The averaged weights, named as in the model's state dict, and the number of updates.

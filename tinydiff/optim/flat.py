@@ -33,6 +33,10 @@ class Flat:
                 p.grad = grad
         self.gather()
 
+    def __reduce__(self):
+        """A copy is laid out anew: views that were copied one by one would be views no more."""
+        return _laid_out, (self.parameters,)
+
     def move(self, data) -> None:
         """Keep the values in another array (n,) from now on."""
         self.data = data
@@ -100,6 +104,10 @@ def flatten(parameters: Iterable[Tensor]) -> Flat:
     for flat in _in_use:
         if len(flat.parameters) == len(parameters) and set(flat.parameters) == set(parameters):
             return flat
+    return _laid_out(parameters)
+
+
+def _laid_out(parameters: list[Tensor]) -> Flat:
     flat = Flat(parameters)
     _in_use.add(flat)
     return flat

@@ -5,14 +5,19 @@ It is asked for two things, and answers each before the next:
     forward    some images' inputs                → the module's output for them
     backward   a forward's number, ∂L/∂output     → the gradients of its inputs, and, in memory
                                                     that both processes see, of the parameters
+
+and says of each which tensors it reached, by their places: first come the parameters, then those
+inputs that require grad.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import signal
+import threading
 import traceback
 import warnings
 import weakref
@@ -21,12 +26,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinydiff import backend, kernels
+from tinydiff.graph import births, made_since
 from tinydiff.kernels import workers
 from tinydiff.nn.module import Module, diverted
+from tinydiff.recording import no_grad, recording
 from tinydiff.team.line import End, Line, shared_views
-from tinydiff.tensor import Tensor, no_grad, recording
+from tinydiff.tensor import Tensor, node_of
 
 _ours: weakref.WeakSet[Helper] = weakref.WeakSet()
+# Held while a helper starts: one that was forked by another thread in the meantime would hold this
+# one's line open, and neither would notice that it is to end.
+_starting = threading.Lock()
 
 
 class Helper:
@@ -39,29 +49,28 @@ class Helper:
         self.forgotten: list[int] = []
         self.lost = False
         self._gradients = shared_views([p.data for p in parameters])
-        self._asked: Answer | None = None
-        line = Line()
-        with warnings.catch_warnings():
-            # From Python 3.12 on: other threads might hold locks.  The helper needs none of them:
-            # those of the workers are made anew, and it leaves without tidying up.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self._process = os.fork()
-        if self._process == 0:
-            try:
-                line.first.close()
-                _Work(modules, inside, parameters, self._gradients).serve(line.second)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(0)
-        line.second.close()
-        self._end = line.first
-        _ours.add(self)
+        # To be called when it has answered: what takes its core back, at the latest when nobody
+        # holds the Answer any more.  None if it was not asked.
+        self._asked: weakref.finalize | None = None
+        with _starting:
+            line = Line()
+            self._process = _fork()
+            if self._process == 0:
+                try:
+                    line.first.close()
+                    _Work(modules, inside, parameters, self._gradients).serve(line.second)
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    os._exit(0)
+            line.second.close()
+            self._end = line.first
+            _ours.add(self)
 
     def ask(self, words: dict, arrays: Sequence[np.ndarray]) -> Answer:
         """Set it to work; the Answer waits for it when it is looked at."""
         if self._asked is not None:  # for what was broken off since, or failed elsewhere
-            self._asked.receive()
+            self.hear()
         gone = RuntimeError(
             f"the helper process {self._process} is gone, or was ended because the model "
             "was changed since: compute this batch again"
@@ -74,29 +83,57 @@ class Helper:
             self._end.send({**words, "forget": forgotten}, arrays)
         except OSError:
             raise gone from None
-        self._asked = Answer(self)
+        answer = Answer(self)
+        self._asked = weakref.finalize(answer, workers.take_back)
         workers.lend()
         self.lost = False
-        return self._asked
+        return answer
+
+    def hear(self) -> tuple[dict, list]:
+        """Wait for what it says, even if that is an error."""
+        self.lost = True  # unless all goes well
+        try:
+            words, arrays = self._end.receive()
+        except (EOFError, OSError):
+            raise RuntimeError(
+                f"the helper process {self._process} ended unexpectedly (was it killed, or "
+                "was there no memory left?); TINYDIFF_NUM_THREADS=1 does without helpers"
+            ) from None
+        finally:
+            self._is_free()
+        self.lost = False
+        return words, arrays
 
     def end(self) -> None:
         """Let it go, as soon as it has finished what it is at."""
-        if self._asked is not None:
-            workers.take_back()
-            self._asked = None
-        self.lost = True
-        self._end.close()
-        if self._process:
-            with contextlib.suppress(ChildProcessError):  # where the system buries children itself
-                os.waitpid(self._process, 0)
+        self.leave()
+        # In a fork it is no child of ours, and in some programs the system buries children itself.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._process, 0)
 
     def leave(self) -> None:
-        """After a fork, in the child: the helper is the parent's."""
+        """Hang up.  After a fork, in the child, that is all: the helper is the parent's."""
+        self.lost = True
+        self._is_free()
         self._end.close()
-        self.lost, self._asked, self._process = True, None, 0
+
+    def _is_free(self) -> None:
+        if self._asked is not None:
+            self._asked()
+            self._asked = None
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # From Python 3.12 on: other threads might hold locks.  The helper needs none of them:
+        # those of the workers are made anew, and it leaves without tidying up.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 def _after_fork() -> None:
+    global _starting
+    _starting = threading.Lock()  # whoever held it stayed behind
     for helper in _ours:
         helper.leave()
     diverted.clear()
@@ -110,34 +147,32 @@ class Answer:
     """What a helper says to a question; valid until the next."""
 
     def __init__(self, helper: Helper):
-        self._helper, self._content = helper, None
+        self._helper = helper
 
-    def fetch(self) -> tuple[list, dict[int, np.ndarray]]:
-        """The arrays, and the gradients of those parameters, by their places, that have one."""
-        if self._content is None:
-            words, arrays = self.receive()
-            if "error" in words:
-                raise RuntimeError(f"a helper process failed:\n{words['error']}")
-            gradients = {i: self._helper._gradients[i] for i in words["gradients"]}
-            self._content = arrays, gradients
-        return self._content
-
-    def receive(self) -> tuple[dict, list]:
-        """Wait for what the helper says, even if that is an error."""
-        helper = self._helper
-        helper.lost = True  # unless all goes well
-        helper._asked = None
-        try:
-            words, arrays = helper._end.receive()
-        except (EOFError, OSError):
-            raise RuntimeError(
-                f"the helper process {helper._process} ended unexpectedly (was it killed, or "
-                "was there no memory left?); TINYDIFF_NUM_THREADS=1 does without helpers"
-            ) from None
-        finally:
-            workers.take_back()
-        helper.lost = False
+    @functools.cached_property
+    def _content(self) -> tuple[dict, list]:
+        words, arrays = self._helper.hear()
+        if "error" in words:
+            raise RuntimeError(f"a helper process failed:\n{words['error']}")
         return words, arrays
+
+    @property
+    def output(self) -> np.ndarray:
+        """To forward: the module's output"""
+        return self._content[1][0]
+
+    @property
+    def places(self) -> list[int]:
+        """Those of the tensors that it reached."""
+        return self._content[0]["places"]
+
+    @functools.cached_property
+    def gradients(self) -> dict[int, np.ndarray]:
+        """To backward: those of the tensors at these places"""
+        ours = self._helper._gradients
+        of_parameters = {i: ours[i] for i in self.places if i < len(ours)}
+        of_inputs = [i for i in self.places if i >= len(ours)]
+        return of_parameters | dict(zip(of_inputs, self._content[1], strict=True))
 
 
 class _Work:
@@ -154,7 +189,7 @@ class _Work:
         """Answer until the other process hangs up, or is no more."""
         for ending in (signal.SIGINT, signal.SIGTERM):  # the other one will see to it, and hang up
             signal.signal(ending, signal.SIG_IGN)
-        gc.freeze()
+        gc.freeze()  # what is garbage by now, its finalizers included, is the other one's
         with kernels.single_threaded_blas:
             while True:
                 try:
@@ -184,19 +219,24 @@ class _Work:
             # The graph may keep an input for longer than the line keeps its memory.
             array = None if kind == "none" else np.array(next(given))
             inputs.append(array if kind in ("none", "array") else Tensor(array, kind == "learned"))
-        record = recording() if words["record"] else no_grad()
+        record, began = recording() if words["record"] else no_grad(), next(births)
         with record, backend.seeing_part(*words["part"]):
             output = self.modules[words["module"]].forward(*inputs)
+        learned = (x for x in inputs if isinstance(x, Tensor) and x.requires_grad)
+        tensors, used = [*self.parameters, *learned], set()
+        if words["record"]:
+            self.kept[words["call"]] = output, tensors
         if output.requires_grad:
-            self.kept[words["call"]] = output, inputs
-        return {"gradients": []}, [output.data]
+            _, used = made_since(began, node_of(output))
+        places = [i for i, x in enumerate(tensors) if node_of(x) in used]
+        return {"places": places}, [output.data]
 
     def _backward(self, words: dict, arrays: list) -> tuple[dict, list]:
-        output, inputs = self.kept[words["call"]]
-        learned = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
-        for tensor in (*learned, *self.parameters):
+        output, tensors = self.kept[words["call"]]
+        for tensor in tensors:
             tensor.grad = None
-        output.backward(arrays[0], retain_graph=words["retain"])
-        reached = [i for i, p in enumerate(self.parameters) if p.grad is not None]
-        gradients = [np.zeros_like(x.data) if x.grad is None else x.grad for x in learned]
-        return {"gradients": reached}, gradients
+        if output.requires_grad:
+            output.backward(arrays[0], retain_graph=words["retain"])
+        places = [i for i, x in enumerate(tensors) if x.grad is not None]
+        of_inputs = [tensors[i].grad for i in places if i >= len(self.parameters)]
+        return {"places": places}, of_inputs

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from tinydiff.nn.module import Module
-from tinydiff.tensor import Tensor, is_recording
+from tinydiff.recording import is_recording
+from tinydiff.tensor import Tensor
 
 
 def outermost(module: Module) -> Iterator[Module]:

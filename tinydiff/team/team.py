@@ -17,13 +17,14 @@ Why not threads?  They hand over Python's lock at each call of NumPy, which take
 30,000 additions: two are hardly faster than one at anything but large products.  Processes meet
 twice in a step.
 
-In the graph a shared call is its own share's nodes, between two that talk to the helpers:
+In the graph a shared call is one node, y's.  Inside it has its own share's nodes, and two that talk
+to the helpers, which are made when backward comes:
 
-    inputs, weights ─→ handed out ─→ own share ─→ put together ─→ y
-                           └──────────────────────────↗
+    inputs, weights ─┬─→ own share ──┬─→ put together = y
+                     └─→ handed out ─┘
 
-Backward comes first to "put together", which sends the helpers their part of ∂L/∂y, and last to
-"handed out", which adds their gradients.
+Backward begins with "put together", which sends the helpers their part of ∂L/∂y, and ends with
+"handed out", which brings their gradients.
 
 Source: S. Li et al., "PyTorch Distributed: experiences on accelerating data parallel training",
 VLDB 2020, section 2.
@@ -40,16 +41,17 @@ from collections.abc import Callable
 import numpy as np
 
 from tinydiff import backend
-from tinydiff.graph import Node, ancestors
+from tinydiff.graph import Node, births, made_since
 from tinydiff.kernels import workers
 from tinydiff.nn.module import Module, diverted
 from tinydiff.nn.watch import being_watched
 from tinydiff.optim.flat import flats_of
-from tinydiff.team.helper import Helper
+from tinydiff.recording import is_recording
+from tinydiff.team.helper import Answer, Helper
 from tinydiff.team.line import shared_views
 from tinydiff.team.shares import array, images_in, kind, outermost
-from tinydiff.team.ticket import Ticket
-from tinydiff.tensor import Tensor, is_recording, node_of
+from tinydiff.team.ticket import Ticket, Walk
+from tinydiff.tensor import Tensor, node_of
 
 WORTH = 1 << 30  # numbers in × weights: about from 10 ms of arithmetic on, the helpers pay
 
@@ -95,6 +97,10 @@ class Team:
         self._calls = 0
         self._lock = threading.Lock()
         weakref.finalize(self, _end, self._helpers)
+
+    def __reduce__(self):
+        """A copied model has a Team of its own."""
+        return team_of, (self.model,)
 
     def __enter__(self) -> Team:
         found: list[Module] = []
@@ -142,7 +148,7 @@ class Team:
         bounds = [n * k // shares for k in range(shares + 1)]
         own, *parts = (slice(*ends) for ends in itertools.pairwise(bounds))
         self._calls += 1
-        handed_out = Node(())  # older than everything in our own share
+        began = next(births)
         question = {
             "task": "forward",
             "call": self._calls,
@@ -174,42 +180,41 @@ class Team:
                 f"{type(module).__name__} promises independent_images, and its forward returned "
                 f"{got} for {own.stop} images; expected one Tensor, with an entry for each"
             )
-        y = Tensor(np.concatenate([first.data, *(answer.fetch()[0][0] for answer in answers)]))
-        if first.requires_grad:
-            ticket = Ticket(self, self._calls, self._helpers, parts)
-            self._record(y, first, own, handed_out, ticket, inputs)
+        y = Tensor(np.concatenate([first.data, *(answer.output for answer in answers)]))
+        if is_recording():
+            ticket = Ticket(self, self._calls, self._helpers, own, parts)
+            self._record(y, inputs, first, began, answers, ticket)
         return y
 
-    def _record(self, y, first, own: slice, handed_out: Node, ticket: Ticket, inputs) -> None:
-        """Make y the end of the graph described above."""
-        known = {node_of(x) for x in (*self._parameters, *inputs) if isinstance(x, Tensor)}
-        used = {
-            source
-            for node in ancestors(node_of(first), since=handed_out.birth)
-            for source in node.inputs
-            if source.birth < handed_out.birth
-        }
-        if not used <= known:
+    def _record(self, y, inputs, first, began: int, answers: list[Answer], ticket: Ticket) -> None:
+        """Give y the node described above, if any share hangs on something that requires grad."""
+        learned = (x for x in inputs if kind(x) == "learned")
+        nodes = [node_of(x) for x in (*self._parameters, *learned)]  # by their places
+        own_share, used = made_since(began, node_of(first)) if first.requires_grad else ([], set())
+        if not used.issubset(nodes):
             self.close()
             raise TypeError(
                 f"{type(self.model).__name__}: a module that promises independent_images computes "
                 "with a Tensor that requires grad, and is neither its Parameter nor its input; "
                 "make it a Parameter, or do not promise"
             )
-        edges = [
-            (node_of(p), lambda _, i=i: ticket.of_parameter(i))
-            for i, p in enumerate(self._parameters)
-            if node_of(p) in used
-        ]
-        learned = [x for x in inputs if kind(x) == "learned"]
-        edges += [
-            (node_of(x), lambda _, i=i, x=x: ticket.of_input(i, x)) for i, x in enumerate(learned)
-        ]
-        handed_out.inputs, handed_out.rules = zip(*edges, strict=True)  # known, so not empty
-        nothing = np.zeros((), y.dtype)
-        rules = (lambda g: ticket.send(g)[own], lambda g: nothing)
+        ours = (i for i, node in enumerate(nodes) if node in used)
+        places = sorted(set(ours).union(*(answer.places for answer in answers)))
+        if not places:
+            return
+        outside, shape, after = [nodes[i] for i in places], y.shape, len(self._parameters)
+
+        def inside(retain_graph: bool) -> list[Node]:
+            walk = Walk(ticket, retain_graph)
+            rules = [lambda _, i=i: walk.of_parameter(i) for i in places if i < after]
+            rules += [lambda _, i=i: walk.of_input(i, nodes[i].shape) for i in places if i >= after]
+            handed_out = Node((), outside, rules)
+            ends = handed_out, *own_share[-1:]  # there is none where it hangs on nothing
+            put_together = Node(shape, ends, (walk.ask, lambda g: g[ticket.own])[: len(ends)])
+            return [handed_out, *own_share, put_together]
+
         y.requires_grad = True
-        y._node = Node(y.shape, (node_of(first), handed_out), rules)
+        y._node = Node(shape, outside, inside)
 
     def _be_ready(self) -> None:
         """Have helpers that know the model as it is: new ones, if it was changed since."""

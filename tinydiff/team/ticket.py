@@ -6,40 +6,50 @@ import weakref
 
 import numpy as np
 
-from tinydiff import graph
 from tinydiff.team.helper import Answer, Helper
-from tinydiff.tensor import Tensor
 
 
 class Ticket:
-    """A shared call that backward may come for, and the helpers' answers to that."""
+    """A shared call that backward may come for, once or more: who computed which images?"""
 
-    def __init__(self, team, call: int, helpers: list[Helper], parts: list[slice]):
+    def __init__(self, team, call: int, helpers: list[Helper], own: slice, parts: list[slice]):
         self._team = team  # which lives, and its helpers with it, until backward has come
-        self._call, self._helpers, self._parts = call, list(helpers), parts
+        self.call, self.helpers, self.own, self.parts = call, list(helpers), own, parts
+        weakref.finalize(self, _forget, call, self.helpers)
+
+
+class Walk:
+    """Backward has come: one walk through a shared call, and the helpers' answers to that.
+
+    These live no longer than the walk.  If it is broken off, nobody waits for them any more.
+    """
+
+    def __init__(self, ticket: Ticket, retain_graph: bool):
+        self._ticket, self._retain_graph = ticket, retain_graph
         self._answers: list[Answer] = []
-        weakref.finalize(self, _forget, call, self._helpers)
 
-    def send(self, g):
-        """Give the helpers their parts of g, and return it."""
-        words = {"task": "backward", "call": self._call, "retain": graph.retaining}
-        self._answers = [
-            helper.ask(words, [g[part]])
-            for helper, part in zip(self._helpers, self._parts, strict=True)
-        ]
-        return g
+    def ask(self, g) -> np.ndarray:
+        """Give the helpers their parts of g; returns nothing, as an array."""
+        ticket = self._ticket
+        words = {"task": "backward", "call": ticket.call, "retain": self._retain_graph}
+        for helper, part in zip(ticket.helpers, ticket.parts, strict=True):
+            self._answers.append(helper.ask(words, [g[part]]))
+        return np.zeros((), g.dtype)
 
-    def of_parameter(self, i: int):
-        """Σ over the helpers of the i-th parameter's gradient; None if it has none"""
-        gradients = (answer.fetch()[1] for answer in self._answers)
-        found = [part[i] for part in gradients if i in part]
+    def of_parameter(self, place: int) -> np.ndarray | None:
+        """Σ over the helpers of its gradient; None if it has none"""
+        gradients = (answer.gradients for answer in self._answers)
+        found = [part[place] for part in gradients if place in part]
         return sum(found[1:], found[0]) if found else None
 
-    def of_input(self, i: int, x: Tensor):
-        """The gradient of the i-th input that has one; zeros for the images of our own share"""
-        gradient = np.zeros_like(x.data)
-        for part, answer in zip(self._parts, self._answers, strict=True):
-            gradient[part] = answer.fetch()[0][i]
+    def of_input(self, place: int, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Its gradient, zeros for the images of our own share; None if it has none"""
+        gradient = None
+        for part, answer in zip(self._ticket.parts, self._answers, strict=True):
+            found = answer.gradients.get(place)
+            if found is not None:
+                gradient = np.zeros(shape, found.dtype) if gradient is None else gradient
+                gradient[part] = found
         return gradient
 
 

@@ -37,7 +37,9 @@ class Trainer:
 
     model      the Module; it is put into training mode at each step
     loss       loss(*batch) -> scalar Tensor.  Of the batch, numbers come as arrays of the backend,
-               labels stay on the host, where looking at them costs nothing
+               labels stay on the host, where looking at them costs nothing.  To `copy.deepcopy` the
+               trainer, let it be one that is copied with the model it calls, such as
+               functools.partial(f, model): a lambda stays with the old one
     batches    batches[i] is the batch of step i + 1: a `data.Batches`, or any such sequence of
                tuples of arrays, each with one entry an image (None is passed on)
     optimiser  made of the model's parameters
