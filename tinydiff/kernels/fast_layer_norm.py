@@ -92,11 +92,10 @@ class _Rows:
         def work(low, high, _):
             part = self.part(low, high)
             np.matmul(part, self.average, mean[low:high])
-            squares = np.square(part, scratch("spare", *part.shape))
-            np.matmul(squares, self.average, square[low:high])
+            np.vecdot(part, part, square[low:high, 0])
 
         parallel(work, *self.shares)
-        return mean, square - mean * mean
+        return mean, square / np.float32(self.shape[1]) - mean * mean
 
 
 class _Product:
