@@ -79,6 +79,12 @@ def sum_rows(rng, *shape) -> Case:
     return Case(f"sum_rows {shape}", lambda k, a: [k.sum_rows(a)], arrays, usual)
 
 
+def sum_blocks(rng, n, height, width, channels, scale) -> Case:
+    arrays = [normal(rng, n, height * scale, width * scale, channels)]
+    about = f"sum_blocks {arrays[0].shape} scale={scale}"
+    return Case(about, lambda k, g: [k.sum_blocks(g, scale)], arrays, (float(scale),))
+
+
 def silu(rng, *shape) -> Case:
     arrays = [3 * normal(rng, *shape), 1 + normal(rng, *shape)]
     run = lambda k, x, g: (k.silu(x), k.silu_grad(g, x))
@@ -144,6 +150,7 @@ def large_cases(rng) -> list[Case]:
         matmul_t(rng, 1501, 60, 50),
         linear(rng, 1501, 60, 50),
         sum_rows(rng, 7, 30, 10, 40),
+        sum_blocks(rng, 7, 13, 12, 24, 2),
         silu(rng, 3, 65537),
         gelu(rng, 3, 65537),
         attention(rng, (7, 2), 70, 50, 24, 16),

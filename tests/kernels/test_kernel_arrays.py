@@ -16,6 +16,7 @@ from kernel_cases import (
     matmul_t,
     results,
     silu,
+    sum_blocks,
     sum_rows,
 )
 
@@ -76,6 +77,7 @@ def test_small_arrays_of_any_layout(rng):
         matmul_t(rng, 7, 5, 6),
         linear(rng, 7, 5, 6),
         sum_rows(rng, 4, 5, 6),
+        sum_blocks(rng, 2, 3, 4, 5, 2),
         silu(rng, 4, 50),
         gelu(rng, 4, 50),
         attention(rng, (2, 3), 5, 6, 7, 8, mask=(1, 1)),

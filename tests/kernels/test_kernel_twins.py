@@ -12,8 +12,10 @@ from kernel_cases import (
     linear,
     matmul,
     matmul_t,
+    normal,
     results,
     silu,
+    sum_blocks,
     sum_rows,
 )
 
@@ -117,6 +119,10 @@ def any_sum_rows(rng):
     return sum_rows(rng, *integers(rng, *[(1, 30)] * rng.integers(1, 4)))
 
 
+def any_sum_blocks(rng):
+    return sum_blocks(rng, *integers(rng, (1, 9), (1, 20), (1, 20), (1, 40), (1, 4)))
+
+
 def any_silu(rng):
     return silu(rng, *integers(rng, *[(8, 50)] * rng.integers(1, 4)))
 
@@ -157,6 +163,7 @@ def any_layer_norm(rng):
         (any_matmul_t, 30),
         (any_linear, 30),
         (any_sum_rows, 30),
+        (any_sum_blocks, 30),
         (any_silu, 30),
         (any_gelu, 30),
         (any_attention, 60),
@@ -169,6 +176,21 @@ def test_random_shapes(draw, count, rng, set_threads):
     for _ in range(count):
         set_threads(int(rng.integers(1, 4)))
         check(draw(rng))
+
+
+def test_concatenate_along_any_axis(rng, set_threads):
+    """Of any lengths, 0 too, and of arrays that do not lie in one piece: the same bits"""
+    for _ in range(60):
+        set_threads(int(rng.integers(1, 4)))
+        shape = integers(rng, *[(1, 12)] * 4)
+        axis = integers(rng, (1, 3))[0]
+        arrays = []
+        for length in integers(rng, *[(0, 40)] * integers(rng, (1, 3))[0]):
+            shape[axis] = length
+            a = normal(rng, *shape)
+            arrays.append(np.asfortranarray(a) if rng.random() < 0.2 else a)
+        got = kernels.concatenate(arrays, axis)
+        np.testing.assert_array_equal(got, np.concatenate(arrays, axis=axis), strict=True)
 
 
 AWKWARD = [  # image, kernel, settings

@@ -20,7 +20,7 @@ else:
     if FAST:
         keep_freed_memory()
 
-add, concatenate = chosen.add, chosen.concatenate
+add, concatenate, sum_blocks = chosen.add, chosen.concatenate, chosen.sum_blocks
 matmul, linear, matmul_t, sum_rows = (
     chosen.matmul,
     chosen.linear,

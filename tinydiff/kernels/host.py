@@ -111,6 +111,7 @@ def _either(module, name: str):
 matmul, linear, matmul_t, sum_rows = (
     _either(fast, name) for name in ("matmul", "linear", "matmul_t", "sum_rows")
 )
+sum_blocks = _either(addition, "sum_blocks")
 silu, silu_grad, gelu, gelu_grad = (
     _either(fast_activation, name) for name in ("silu", "silu_grad", "gelu", "gelu_grad")
 )

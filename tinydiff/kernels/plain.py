@@ -89,6 +89,13 @@ def sum_rows(a):
     return a.sum(axis=tuple(range(a.ndim - 1)))
 
 
+def sum_blocks(g, scale: int):
+    """Σ over each scale × scale block of pixels: (N, H·scale, W·scale, C) → (N, H, W, C)"""
+    n, height, width, channels = g.shape
+    blocks = g.reshape(n, height // scale, scale, width // scale, scale, channels)
+    return sum(blocks[:, :, a, :, b] for a in range(scale) for b in range(scale))
+
+
 def sigmoid(x):
     """1 / (1 + e⁻ˣ), without overflow: e is raised to −|x| only"""
     e = xp.exp(-xp.abs(x))

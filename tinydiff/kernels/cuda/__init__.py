@@ -21,6 +21,7 @@ from tinydiff.kernels.plain import (
     matmul,
     matmul_t,
     softmax,
+    sum_blocks,
     sum_rows,
 )
 
