@@ -40,6 +40,7 @@ PASSES: dict[str, Callable] = {
     "out": lambda p, q, u: np.multiply(u, p, q),
     "Σ": lambda p, q, u: np.matmul(ONES[:, : len(p)], p),
     "mean": lambda p, q, u: np.matmul(p.reshape(-1, SHORT), AVERAGE),
+    "dot": lambda p, q, u: np.vecdot(p.reshape(-1, SHORT), p.reshape(-1, SHORT)),
     "column·row": lambda p, q, u: np.matmul(
         COLUMNS[: u.size // SHORT], TWO_ROWS, u.reshape(-1, SHORT)
     ),
@@ -59,7 +60,7 @@ CHAINS = {
     "silu, 64 @32 gradients": f"·1 {SLOPE} ·1 out",
     "gelu, 4096 × 1024 value": f"{FIT} ·1 {SILU}",
     "gelu, 4096 × 1024 gradients": f"{FIT} tanh ·1 exp ·1 · + +1 ·1 out",
-    "layer norm, 4096 × 256 value": "mean · mean column·row · column·row out",
+    "layer norm, 4096 × 256 value": "mean dot column·row · column·row out",
     "layer norm, 4096 × 256 gradients": BACK_THROUGH_ROWS,
 }
 
