@@ -217,3 +217,33 @@ def test_respaced_visits_no_step_twice():
 def test_refuses(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# Between the steps
+
+
+@pytest.mark.parametrize("schedule", [NoiseSchedule.linear(), NoiseSchedule.cosine(50)])
+def test_between_two_steps_the_snr_is_their_geometric_mean(schedule):
+    signal, sigma = schedule.signal_and_sigma(np.array([3.5]))
+    expected = np.sqrt(schedule.snr[3] * schedule.snr[4])
+    np.testing.assert_allclose((signal / sigma) ** 2, expected, rtol=1e-12)
+    np.testing.assert_allclose(signal**2 + sigma**2, 1, rtol=1e-14)
+
+
+@pytest.mark.parametrize("schedule", [NoiseSchedule.linear(), NoiseSchedule.cosine(50)])
+def test_whole_steps_are_the_same_as_fractions(schedule):
+    t = np.arange(schedule.T)
+    for whole, fraction in zip(
+        schedule.signal_and_sigma(t), schedule.signal_and_sigma(t.astype(float)), strict=True
+    ):
+        np.testing.assert_allclose(fraction, whole, rtol=1e-9)
+
+
+def test_a_noise_level_has_its_moment():
+    schedule = NoiseSchedule.linear()
+    moments = np.random.default_rng(0).uniform(0, 999, 50)
+    signal, sigma = schedule.signal_and_sigma(moments)
+    np.testing.assert_allclose(schedule.moment_of(sigma / signal), moments, rtol=1e-9)
+    np.testing.assert_allclose(schedule.moment_of(schedule.sigmas), np.arange(1000), atol=1e-9)
+    assert schedule.moment_of(1e-9) == 0
+    assert schedule.moment_of(1e9) == 999

@@ -34,9 +34,9 @@ class GaussianDiffusion:
     schedule    the NoiseSchedule
     prediction  what the network predicts: the noise, "eps", or the velocity, "v"
 
-    Pictures x are floating-point backend arrays (N, ...) in [−1, 1]; t is an integer array (N,),
-    one step in 0 … T−1 for each picture.  Results have the dtype of x.  Every method raises
-    ValueError or TypeError for arrays that do not fit.
+    Pictures x are floating-point backend arrays (N, ...) in [−1, 1]; t is an array (N,), a step in
+    0 … T−1 for each picture, whole or (but for `q_posterior`) in between.  Results have the dtype
+    of x.  Every method raises ValueError or TypeError for arrays that do not fit.
     """
 
     def __init__(self, schedule: NoiseSchedule, prediction: str = "eps"):
@@ -156,19 +156,17 @@ class GaussianDiffusion:
     def _signal_and_sigma(self, x, t, **other):
         """√ᾱ_t and √(1−ᾱ_t) for each picture, after a look at the arguments."""
         check_pictures(x, **other)
-        t, schedule = self._check_steps(t, x), self.schedule
-        return (
-            _per_picture(schedule.sqrt_alphas_cumprod, t, x),
-            _per_picture(schedule.sqrt_one_minus_alphas_cumprod, t, x),
-        )
+        both = self.schedule.signal_and_sigma(self._check_steps(t, x, "iuf"))
+        return tuple(_like(x, a) for a in both)
 
-    def _check_steps(self, t, x) -> np.ndarray:
+    def _check_steps(self, t, x, kinds: str = "iu") -> np.ndarray:
         t, T = to_numpy(t), self.schedule.T
-        if t.dtype.kind not in "iu" or t.shape != x.shape[:1]:
+        if t.dtype.kind not in kinds or t.shape != x.shape[:1]:
+            what = "integers" if kinds == "iu" else "numbers"
             raise ValueError(
-                f"t: expected {len(x)} integers, one per picture, got {t.dtype} of shape {t.shape}"
+                f"t: expected {len(x)} {what}, one per picture, got {t.dtype} of shape {t.shape}"
             )
-        if t.size and not 0 <= t.min() <= t.max() < T:
+        if t.size and not 0 <= t.min() <= t.max() <= T - 1:
             raise ValueError(f"t: expected steps in 0 … {T - 1}, got {t.min()} … {t.max()}")
         return t
 
@@ -191,4 +189,9 @@ def check_pictures(x, **others):
 
 def _per_picture(coefficients: np.ndarray, t: np.ndarray, x):
     """coefficients[t], looked up in float64, as an array of x's dtype that multiplies x."""
-    return asarray(coefficients[t].reshape(-1, *[1] * (x.ndim - 1)), dtype=x.dtype)
+    return _like(x, coefficients[t])
+
+
+def _like(x, numbers: np.ndarray):
+    """(N,) as an array of x's dtype that multiplies x (N, ...)"""
+    return asarray(numbers.reshape(-1, *[1] * (x.ndim - 1)), dtype=x.dtype)

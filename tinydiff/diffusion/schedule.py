@@ -114,6 +114,29 @@ class NoiseSchedule:
         kept = np.append(1.0, self.alphas_cumprod[chosen])
         return NoiseSchedule(1 - kept[1:] / kept[:-1], self.timesteps[chosen])
 
+    def signal_and_sigma(self, t) -> tuple[np.ndarray, np.ndarray]:
+        """√ᾱ and √(1−ᾱ) at moments t, whole or in between, from 0 to T − 1.
+
+        In between, ln snr is drawn straight from one whole step to the next.
+        """
+        if np.asarray(t).dtype.kind in "iu":
+            return self.sqrt_alphas_cumprod[t], self.sqrt_one_minus_alphas_cumprod[t]
+        log_snr = np.interp(t, np.arange(self.T), np.log(self.snr))
+        return np.sqrt(1 / (1 + np.exp(-log_snr))), np.sqrt(1 / (1 + np.exp(log_snr)))
+
+    def moment_of(self, sigma) -> np.ndarray:
+        """The moment t at which √(1−ᾱ)/√ᾱ, noise per signal, is ``sigma``, as a fractional step.
+
+        Levels beyond those of the schedule give its first or last step.
+        """
+        levels = -np.log(self.snr) / 2  # ln σ, which rises
+        return np.interp(np.log(sigma), levels, np.arange(self.T))
+
+    @derived
+    def sigmas(self):
+        """√(1−ᾱ_t)/√ᾱ_t, noise per signal: what x_t/√ᾱ_t has been blurred with."""
+        return 1 / np.sqrt(self.snr)
+
     @derived
     def alphas(self):
         """α_t = 1 − β_t"""
