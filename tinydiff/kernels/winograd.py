@@ -1,23 +1,6 @@
-"""3×3 convolution of stride 1 with 4× fewer multiplications: Winograd's F(4×4, 3×3).
+"""3×3 convolution of stride 1 with 4× fewer multiplications: Winograd's F(4×4, 3×3) on NumPy.
 
-Take one axis.  A 3-tap filter w times a polynomial of 4 coefficients v is one of 6 coefficients,
-and such a product is determined by its values at 6 points, where it is a product of numbers: with
-G and A for evaluating w and v, and B for interpolation, it is B[(G w) ⊙ (A v)].  For a fixed w this
-is a linear map of v, and its transpose is the correlation that a convolution layer is:
-
-    y = Aᵀ[(G w) ⊙ (Bᵀ x)]        x: 6 inputs, w: 3 taps, y: 4 outputs, 6 multiplications
-
-In two dimensions the same matrices act on rows and columns, Y = Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A: 36
-multiplications for 16 outputs where the definition has 144.  With many channels, ⊙ followed by the
-sum over channels is 36 matrix products (tiles × C) @ (C × filters).
-
-The map is linear in x and in w, so the gradients are its transposes.  The input gradient is the
-same convolution of g, with the kernel turned by 180°.  The weight gradient is a correlation of x
-with g, in which either may be the one that is cut into overlapping tiles; with g in that place,
-
-    ∂/∂w, turned = Gᵀ [ Σ_tiles (Bᵀ g B) ⊙ (A x Aᵀ) ] G,
-
-and both gradients share Bᵀ g B, so they are computed together.
+The equations are in `winograd_matrices`; how they become products that BLAS is good at is here.
 
 Points come in pairs ±p, whose rows of Bᵀ, and of A, differ only in the sign of every second entry:
 they give e ± o, with e of the even inputs and o of the odd ones.  So along the rows Bᵀ is two
@@ -28,13 +11,6 @@ Kronecker product of matrices).
 A bias is one more term of every output: each half of Aᵀ gets a column of ones, for a plane that
 holds the bias.  The transforms go in stretches of columns, so that BLAS does not copy them first
 (see `fast.SMALL`).
-
-The price is rounding, and the points set it: with 0, ±3/4, ±3/2, ∞ relative errors are 1e-6 to
-3e-6 in float32, a quarter of those with the usual 0, ±1, ±2, ∞.
-
-Source: A. Lavin & S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016; on the
-points, B. Barabasz et al., "Error analysis and improving the accuracy of Winograd convolution for
-deep neural networks", ACM Trans. Math. Softw. 46, 2020.
 """
 
 import numpy as np
@@ -42,22 +18,8 @@ import numpy as np
 from tinydiff.kernels.fast import SMALL, sum_pixels
 from tinydiff.kernels.frame import framed
 from tinydiff.kernels.window import Window
+from tinydiff.kernels.winograd_matrices import BT, A, G
 from tinydiff.kernels.workers import empty, parallel, parallel_sum, scratch
-
-_POINTS = (0, -3 / 4, -3 / 2, 3 / 4, 3 / 2)  # and ∞, which comes fourth: 0, −a, −b, ∞, a, b
-
-
-def _matrices():
-    """Bᵀ (6, 6), G (6, 3) and A (6, 4), a row for each point"""
-    others = [[q for q in _POINTS if q != p] for p in _POINTS]
-    bt = [[*np.poly(roots)[::-1], 0] for roots in others]
-    g = [
-        np.array([1, p, p**2]) / np.prod(np.subtract(p, roots))
-        for p, roots in zip(_POINTS, others, strict=True)
-    ]
-    a = [[1, p, p**2, p**3] for p in _POINTS]
-    at_infinity = np.poly(_POINTS)[::-1], [0, 0, 1], [0, 0, 0, 1]
-    return [np.array([*m[:3], row, *m[3:]]) for m, row in zip((bt, g, a), at_infinity, strict=True)]
 
 
 def _in_halves(matrix):
@@ -72,13 +34,12 @@ def _in_halves(matrix):
     return np.stack([np.kron(half, matrix) for half in (even, odd)]).astype(np.float32)
 
 
-_BT, _G, _A = _matrices()
-_INPUT = _in_halves(_BT)  # (2, 18, 18): a 6×6 tile
-_BLOCK = _in_halves(_A)  # (2, 18, 8): a 4×4 block
+_INPUT = _in_halves(BT)  # (2, 18, 18): a 6×6 tile
+_BLOCK = _in_halves(A)  # (2, 18, 8): a 4×4 block
 _OUTPUT = np.ascontiguousarray(_BLOCK.swapaxes(1, 2))  # and its transpose
 # With the bias, which is one more term of every output, before the even half and after the odd one.
 _OUTPUT_AND_BIAS = np.stack([np.insert(_OUTPUT[0], 0, 1, 1), np.insert(_OUTPUT[1], 18, 1, 1)])
-_FILTER = np.kron(_G, _G).astype(np.float32)  # (36, 9)
+_FILTER = np.kron(G, G).astype(np.float32)  # (36, 9)
 TURNED_T = np.ascontiguousarray(_FILTER.T[::-1])  # back to taps, in the order of the turned kernel
 
 # Rows of an array (8·6, ·) before and after the sum and difference of the halves, six at a point:
