@@ -24,6 +24,7 @@ import types
 
 import numpy as np
 
+from . import blas
 from .raw import RawModule
 
 __version__ = "13.0.0+standin"
@@ -101,6 +102,7 @@ class ndarray:
     itemsize = property(lambda self: self._host.itemsize)
     nbytes = property(lambda self: self._host.nbytes)
     T = property(lambda self: _to_device(self._host.T))
+    data = property(lambda self: types.SimpleNamespace(ptr=blas.pointer(self._host)))
 
     @property
     def flags(self):
@@ -446,9 +448,13 @@ cuda = types.SimpleNamespace(
         driverGetVersion=lambda: 13000 * (os.environ.get("CUPY_STANDIN_STATE") != "no driver"),
         getDeviceCount=_device_count,
         memGetInfo=lambda: (6 << 30, 8 << 30),
+        CUDA_R_32F=0,
+        CUDA_R_64F=1,
         getDeviceProperties=lambda device: {"name": b"stand-in"},
     ),
     Device=lambda: types.SimpleNamespace(compute_capability="80"),
+    cublas=blas,
+    get_cublas_handle=lambda: "handle",
     get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),
     memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
 )

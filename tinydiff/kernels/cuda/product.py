@@ -1,0 +1,102 @@
+"""Matrix products of batches as they lie in memory, by cuBLAS.
+
+    out ← scale·a b + keep·out        a (n, h, r, k), b (n, h, k, c), out (n, h, r, c)
+
+cupy.matmul copies every operand of more than two axes that is not contiguous, a transposed matrix
+for one, and writes to contiguous memory.  cuBLAS itself reads a matrix either way round and writes
+wherever rows are contiguous; and of a batch it asks but that its matrices lie equally far apart.
+"""
+
+import cupy
+import numpy as np
+from cupy import cuda
+
+from tinydiff import backend
+
+
+def product(a, b, out, scale=1.0, keep=0.0) -> None:
+    """out ← scale·a b + keep·out; out may be a view, and with keep = 0 hold anything."""
+    row = _leading(out)
+    if row is None and _leading(_t(out)) is not None:  # outᵀ = bᵀ aᵀ
+        return product(_t(b), _t(a), _t(out), scale, keep)
+    if row is None:
+        contiguous = cupy.ascontiguousarray(out)
+        product(a, b, contiguous, scale, keep)
+        out[...] = contiguous
+        return None
+    a, b = _readable(a), _readable(b)
+    n, h = out.shape[:2]
+    if None in map(_apart, (a, b, out)):  # the shorter axis one by one
+        for i in range(min(n, h)):
+            part = slice(i, i + 1)
+            where = part if n <= h else (slice(None), part)
+            product(a[where], b[where], out[where], scale, keep)
+        return None
+    _gemm(a, b, out, row, scale, keep)
+    return None
+
+
+def _gemm(a, b, out, row: int, scale: float, keep: float) -> None:
+    """One call; cuBLAS goes by columns, so that it is given outᵀ = bᵀ aᵀ."""
+    n, h, rows, columns = out.shape
+    cublas, runtime = cuda.cublas, cuda.runtime
+    if out.dtype == np.float64:
+        kind, arithmetic = runtime.CUDA_R_64F, cublas.CUBLAS_COMPUTE_64F
+    else:
+        kind, arithmetic = runtime.CUDA_R_32F, cublas.CUBLAS_COMPUTE_32F
+        if backend.tf32:
+            arithmetic = cublas.CUBLAS_COMPUTE_32F_FAST_TF32
+    factors = np.array([scale, keep], out.dtype)  # read before the call returns
+    scale_at = factors.ctypes.data
+    operands = []
+    for x in (b, a):
+        leading = _leading(x)
+        operation = cublas.CUBLAS_OP_N if leading is not None else cublas.CUBLAS_OP_T
+        leading = _leading(_t(x)) if leading is None else leading
+        operands.append((operation, (x.data.ptr, kind, leading, _apart(x))))
+    (b_operation, b_matrices), (a_operation, a_matrices) = operands
+    sizes = columns, rows, a.shape[3]
+    cublas.gemmStridedBatchedEx(
+        cuda.get_cublas_handle(),
+        b_operation,
+        a_operation,
+        *sizes,
+        scale_at,
+        *b_matrices,
+        *a_matrices,
+        scale_at + factors.itemsize,
+        *(out.data.ptr, kind, row, _apart(out)),
+        n * h,
+        arithmetic,
+        cublas.CUBLAS_GEMM_DEFAULT,
+    )
+
+
+def _t(a):
+    return a.swapaxes(2, 3)
+
+
+def _leading(a) -> int | None:
+    """How far apart the rows lie, in elements, if each is contiguous; else None"""
+    rows, columns = a.shape[2:]
+    row, column = (s // a.itemsize for s in a.strides[2:])
+    if columns > 1 and column != 1:
+        return None
+    if rows == 1:  # there is no next row, whatever its stride says
+        return columns
+    return row if row >= columns else None
+
+
+def _apart(a) -> int | None:
+    """How far apart the matrices lie, in elements, if all equally far; else None"""
+    n, h = a.shape[:2]
+    first, second = (s // a.itemsize for s in a.strides[:2])
+    if h == 1:
+        return first
+    return second if n == 1 or first == h * second else None
+
+
+def _readable(a):
+    """a, copied if neither its rows nor its columns are contiguous"""
+    ready = _leading(a) is not None or _leading(_t(a)) is not None
+    return a if ready else cupy.ascontiguousarray(a)
