@@ -55,6 +55,57 @@ def conv(rng, n, channels, filters, window: Window, bias=True) -> Case:
     return Case(about, run, arrays, usual, PLAIN if small else WINOGRAD)
 
 
+def drawn_window(rng, image, kernel, *, stride=4, dilation=3, padding=6) -> Window:
+    """A window of random geometry up to those limits: int, pair, "same" or lopsided padding."""
+
+    def pair(low, high):
+        return tuple(int(v) for v in rng.integers(low, high + 1, 2))
+
+    while True:
+        size, taps = pair(*image), pair(*kernel)
+        strides = pair(1, stride)
+        dilations = pair(1, dilation) if rng.random() < 0.4 else (1, 1)
+        kind = rng.choice(["same", "int", "pair", "lopsided"])
+        if kind == "lopsided":
+            pads = pair(0, padding), pair(0, padding)
+            spans = [d * (k - 1) + 1 for d, k in zip(dilations, taps, strict=True)]
+            out = tuple(
+                (n + sum(p) - span) // s + 1
+                for n, p, span, s in zip(size, pads, spans, strides, strict=True)
+            )
+            if min(out) < 1:
+                continue
+            return Window(size, taps, strides, dilations, pads, out)
+        pad = {"same": "same", "int": pair(0, padding)[0], "pair": pair(0, padding)}[kind]
+        try:
+            return Window.over(size, taps, stride=strides, padding=pad, dilation=dilations)
+        except ValueError:  # the window does not fit the image: draw again
+            continue
+
+
+def integers(rng, *ranges) -> list[int]:
+    return [int(rng.integers(low, high + 1)) for low, high in ranges]
+
+
+AWKWARD = [  # image, kernel, settings
+    ((1, 1), (1, 1), {}),
+    ((1, 1), (3, 3), {"padding": 1}),
+    ((1, 1), (5, 5), {"padding": "same"}),
+    ((1, 7), (3, 3), {"padding": "same", "stride": 2}),
+    ((2, 2), (3, 3), {"padding": 1, "stride": 5}),
+    ((9, 9), (2, 2), {"stride": 4}),  # pixels between the windows, seen by none
+    ((9, 8), (1, 3), {"stride": 3}),
+    ((10, 7), (4, 4), {"stride": 3}),  # windows that do not divide
+    ((11, 6), (5, 2), {"stride": (2, 4), "padding": (2, 1)}),
+    ((3, 3), (2, 2), {"padding": 5}),  # windows that see nothing but padding
+    ((3, 4), (3, 3), {"padding": 7}),
+    ((4, 4), (2, 2), {"padding": 4, "stride": 3}),
+    ((9, 11), (3, 3), {"dilation": 4, "padding": 4}),
+    ((9, 11), (3, 2), {"dilation": (2, 3), "stride": (3, 2), "padding": (1, 0)}),
+    ((6, 6), (6, 6), {}),  # the window is the image
+]
+
+
 def matmul(rng, a, b) -> Case:
     """a and b are shapes."""
     arrays = [normal(rng, *a), normal(rng, *b)]

@@ -1,0 +1,117 @@
+"""Convolution as one matrix product on a GPU: each output pixel is a row of the pixels it sees.
+
+    rows[n·i·j, a·b·c] = x[n, i·s + a·d − p, j·s + b·d − p, c],     y = rows @ weight
+
+The weight gradient is rowsᵀ @ g.  The input gradient is, for stride 1, the convolution of g with
+the kernel turned by 180°; for others g @ weightᵀ are rows, of which each input pixel collects what
+is its own.  No two threads add to the same number, so results are the same every time.  The
+kernels are in im2col.cu.
+"""
+
+import math
+
+import cupy
+
+from tinydiff.kernels.cuda.chunks import chunks
+from tinydiff.kernels.cuda.source import THREADS, Source
+from tinydiff.kernels.cuda.sums import sum_rows
+from tinydiff.kernels.window import Window
+
+_kernels = Source("im2col")
+
+
+def suits(channels: int, filters: int, window: Window) -> bool:
+    """One group of channels"""
+    return window.groups == 1
+
+
+def traffic(images: int, channels: int, filters: int, window: Window) -> int:
+    """Elements that a convolution, or its weight gradient, reads and writes"""
+    rows = 0 if _pointwise(window) else 2 * images * _row_elements(window, channels)
+    pixels = math.prod(window.image) * channels + math.prod(window.out) * filters
+    return rows + images * pixels + math.prod(window.kernel) * channels * filters
+
+
+def conv2d(x, weight, bias, window: Window):
+    """`plain.conv2d`"""
+    x = cupy.ascontiguousarray(x)
+    channels, filters = weight.shape[2:]
+    matrix = weight.reshape(-1, filters)
+    y = cupy.empty((len(x), *window.out, filters), x.dtype)
+    for part in _chunks(x, channels, window):
+        cupy.matmul(_rows(x[part], window), matrix, out=y[part].reshape(-1, filters))
+    return y if bias is None else cupy.add(y, bias, out=y)
+
+
+def conv2d_input_grad(g, weight, window: Window):
+    """`plain.conv2d_input_grad`"""
+    if window.stride == (1, 1):
+        return conv2d(g, weight[::-1, ::-1].swapaxes(2, 3), None, window.backwards)
+    g = cupy.ascontiguousarray(g)
+    channels, filters = weight.shape[2:]
+    matrix = weight.reshape(-1, filters).T
+    gx = cupy.empty((len(g), *window.image, channels), g.dtype)
+    for part in _chunks(g, channels, window):
+        _collect(g[part].reshape(-1, filters) @ matrix, gx[part], window)
+    return gx
+
+
+def conv2d_weight_grad(x, g, window: Window):
+    """`plain.conv2d_weight_grad`"""
+    x, g = cupy.ascontiguousarray(x), cupy.ascontiguousarray(g)
+    channels, filters = x.shape[3], g.shape[3]
+    total = None
+    for part in _chunks(x, channels, window):
+        product = _rows(x[part], window).T @ g[part].reshape(-1, filters)
+        total = product if total is None else cupy.add(total, product, out=total)
+    return total.reshape(*window.kernel, channels, filters)
+
+
+def conv2d_grads(x, g, weight, window: Window):
+    """`plain.conv2d_grads`"""
+    gx, gw = conv2d_input_grad(g, weight, window), conv2d_weight_grad(x, g, window)
+    return gx, gw, sum_rows(g)
+
+
+def _pointwise(window: Window) -> bool:
+    """Whether each output pixel sees the one input pixel in its place, so that x are the rows"""
+    return (window.kernel, window.stride) == ((1, 1), (1, 1)) and window.out == window.image
+
+
+def _row_elements(window: Window, channels: int) -> int:
+    """Of the rows of one image"""
+    return math.prod(window.out) * math.prod(window.kernel) * channels
+
+
+def _chunks(x, channels: int, window: Window):
+    elements = 0 if _pointwise(window) else _row_elements(window, channels)
+    return chunks(len(x), elements, x.dtype)
+
+
+def _rows(x, window: Window):
+    """(n·H'·W', kh·kw·C)"""
+    n, h, w, c = x.shape
+    if _pointwise(window):
+        return x.reshape(-1, c)
+    pixels = n * math.prod(window.out)
+    rows = cupy.empty((pixels, math.prod(window.kernel) * c), x.dtype)
+    count = pixels * c
+    _kernels.gather(-(-count // THREADS), THREADS, x, rows, count, h, w, c, *_geometry(window))
+    return rows
+
+
+def _collect(rows, x, window: Window) -> None:
+    """x (n, H, W, C), each pixel the sum of its places in the rows"""
+    _, h, w, c = x.shape
+    steps = []
+    for stride, dilation in zip(window.stride, window.dilation, strict=True):
+        common = math.gcd(stride, dilation)
+        steps += [stride // common, dilation // common]
+    blocks = -(-x.size // THREADS)
+    _kernels.collect(blocks, THREADS, rows, x, x.size, h, w, c, *_geometry(window), *steps)
+
+
+def _geometry(window: Window):
+    """What both kernels are told of the window"""
+    (top, _), (left, _) = window.padding
+    return *window.out, *window.kernel, *window.stride, *window.dilation, top, left
