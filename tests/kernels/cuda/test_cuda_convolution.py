@@ -104,16 +104,33 @@ def test_lopsided_borders_of_winograd(rng):
 
 
 @pytest.mark.parametrize("images", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("channels, filters", [(18, 16), (16, 18)])
 @pytest.mark.parametrize("module", [im2col, winograd, cuda])
-def test_chunks_of_images(module, images, rng, monkeypatch):
+def test_chunks_of_images(module, channels, filters, images, rng, monkeypatch):
     windows = [Window.over((6, 7), (3, 3), padding=1)]
     if module is not winograd:
         windows += [Window.over((6, 7), (4, 3), stride=2, padding=1), Window.over((6, 7), (1, 1))]
     for window in windows:
-        elements = 36 * 4 * 34 if module is winograd else 42 * 9 * 18
+        elements = 36 * 4 * 34 if module is winograd else 42 * 9 * 16
         monkeypatch.setattr(chunks, "WORKSPACE", images * elements * 8)
         for n in (1, 5, 6):
-            check(conv(rng, n, 18, 16, window), module, np.float64)
+            check(conv(rng, n, channels, filters, window), module, np.float64)
+
+
+def test_rows_fit_the_workspace(rng, monkeypatch):
+    made = []
+    gathered, collected = im2col._rows, im2col._collect
+    monkeypatch.setattr(im2col, "_rows", lambda *a: made.append(gathered(*a)) or made[-1])
+    monkeypatch.setattr(im2col, "_collect", lambda *a: made.append(a[0]) or collected(*a))
+    monkeypatch.setattr(chunks, "WORKSPACE", 2 * 42 * 9 * 8 * 8)  # of two images
+    for channels, filters in [(8, 9), (9, 8)]:
+        check(
+            conv(rng, 7, channels, filters, Window.over((6, 7), (3, 3), padding=1)), im2col, float
+        )
+    assert {rows.nbytes for rows in made if rows.dtype == float} == {
+        chunks.WORKSPACE,
+        42 * 9 * 8 * 8,
+    }
 
 
 @pytest.mark.parametrize(
@@ -177,7 +194,7 @@ def test_the_module_that_moves_less_memory_is_chosen(monkeypatch):
     assert chosen(128, 64, 64, square(4)) is winograd
     assert chosen(128, 128, 128, square(2)) is im2col  # a tile has four times as many pixels
     assert chosen(2, 512, 512, square(8)) is im2col  # hardly any pixels for that many filters
-    assert chosen(128, 3, 64, square(32)) is im2col
+    assert chosen(128, 3, 64, square(32)) is chosen(128, 128, 16, square(32)) is im2col
     for other in (square(32, 1), square(32, 5), square(32, stride=2), square(32, dilation=2)):
         assert chosen(128, 128, 128, other) is im2col
     assert chosen(128, 128, 128, square(32, groups=2)) is plain
@@ -191,6 +208,8 @@ def test_memory_traffic():
     pixels, filters = 2 * 128 * 32 * 32 * 128, 9 * 128 * 128
     assert im2col.traffic(*shape) == 2 * 128 * 32 * 32 * 9 * 128 + pixels + filters
     assert winograd.traffic(*shape) == pixels + 5 * filters * 2 - filters + 72 * 8192 * 256
+    few = 128, 128, 3, shape[3]  # rows of 27, not of 1152
+    assert im2col.traffic(*few) == 128 * 32 * 32 * (131 + 2 * 27) + 9 * 128 * 3
     assert round(im2col.traffic(*shape) * 4e-9, 2) == 1.34
     assert round(winograd.traffic(*shape) * 4e-9, 2) == 0.74
 

@@ -46,7 +46,7 @@ sum_rows = _either(sums, "sum_rows")
 # Tensor cores round the factors of float32 products to 10 bits (TF32), and Winograd's equations
 # enlarge that: for 64 to 256 channels its results, values and gradients, are off by up to 2.7e-3 of
 # the largest one (im2col's 3.4e-4), or 1.9e-3 root mean square (3e-4).  In full float32 these are
-# 4e-6 (8e-7) and 2e-6 (3e-7).  False: always im2col, twice the memory traffic.
+# 4e-6 (6e-7) and 2e-6 (3e-7).  False: always im2col, twice the memory traffic.
 USE_WINOGRAD = True
 
 

@@ -34,8 +34,8 @@ __device__ inline int first_tap(int at, int stride, int dilation, int taps) {
     return a;
 }
 
-// The transpose: every input pixel collects what the output pixels that saw it have for it.
-// The taps at which it was seen are step_a apart, the output pixels then −step_i.
+// The transpose: every input pixel collects what the output pixels that saw it have for it.  It was
+// seen at taps step_a apart, by output pixels that are then −step_i apart.
 extern "C" __global__ void collect(
     const real* __restrict__ cols, real* __restrict__ x, int count, int h, int w, int c, int rows,
     int columns, int taps_down, int taps_right, int stride_down, int stride_right,

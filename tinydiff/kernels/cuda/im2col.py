@@ -2,10 +2,13 @@
 
     rows[n·i·j, a·b·c] = x[n, i·s + a·d − p, j·s + b·d − p, c],     y = rows @ weight
 
-The weight gradient is rowsᵀ @ g.  The input gradient is, for stride 1, the convolution of g with
-the kernel turned by 180°; for others g @ weightᵀ are rows, of which each input pixel collects what
-is its own.  No two threads add to the same number, so results are the same every time.  The
-kernels are in im2col.cu.
+The weight gradient is rowsᵀ @ g.  For the input gradient, g @ weightᵀ are rows, from which each
+input pixel collects what is its own.  No two threads add to the same number, so results are the
+same every time.  The kernels, which gather and collect, are in im2col.cu.
+
+With stride 1 a convolution is the input gradient of another, with the kernel turned by 180°: each
+can be had by gathering rows of its input or by collecting from rows of its output.  Whichever of
+the two has fewer channels becomes rows, which are the larger part of the memory traffic.
 """
 
 import math
@@ -27,44 +30,35 @@ def suits(channels: int, filters: int, window: Window) -> bool:
 
 def traffic(images: int, channels: int, filters: int, window: Window) -> int:
     """Elements that a convolution, or its weight gradient, reads and writes"""
-    rows = 0 if _pointwise(window) else 2 * images * _row_elements(window, channels)
+    if _fewer_filters(channels, filters, window):
+        rows = _row_elements(window.backwards, filters)
+    else:
+        rows = _row_elements(window, channels)
     pixels = math.prod(window.image) * channels + math.prod(window.out) * filters
-    return rows + images * pixels + math.prod(window.kernel) * channels * filters
+    return images * (2 * rows + pixels) + math.prod(window.kernel) * channels * filters
 
 
 def conv2d(x, weight, bias, window: Window):
     """`plain.conv2d`"""
-    x = cupy.ascontiguousarray(x)
-    channels, filters = weight.shape[2:]
-    matrix = weight.reshape(-1, filters)
-    y = cupy.empty((len(x), *window.out, filters), x.dtype)
-    for part in _chunks(x, channels, window):
-        cupy.matmul(_rows(x[part], window), matrix, out=y[part].reshape(-1, filters))
+    if _fewer_filters(*weight.shape[2:], window):
+        y = _by_collecting(x, _turned(weight), window.backwards)
+    else:
+        y = _by_gathering(x, weight, window)
     return y if bias is None else cupy.add(y, bias, out=y)
 
 
 def conv2d_input_grad(g, weight, window: Window):
     """`plain.conv2d_input_grad`"""
     if window.stride == (1, 1):
-        return conv2d(g, weight[::-1, ::-1].swapaxes(2, 3), None, window.backwards)
-    g = cupy.ascontiguousarray(g)
-    channels, filters = weight.shape[2:]
-    matrix = weight.reshape(-1, filters).T
-    gx = cupy.empty((len(g), *window.image, channels), g.dtype)
-    for part in _chunks(g, channels, window):
-        _collect(g[part].reshape(-1, filters) @ matrix, gx[part], window)
-    return gx
+        return conv2d(g, _turned(weight), None, window.backwards)
+    return _by_collecting(g, weight, window)
 
 
 def conv2d_weight_grad(x, g, window: Window):
     """`plain.conv2d_weight_grad`"""
-    x, g = cupy.ascontiguousarray(x), cupy.ascontiguousarray(g)
-    channels, filters = x.shape[3], g.shape[3]
-    total = None
-    for part in _chunks(x, channels, window):
-        product = _rows(x[part], window).T @ g[part].reshape(-1, filters)
-        total = product if total is None else cupy.add(total, product, out=total)
-    return total.reshape(*window.kernel, channels, filters)
+    if _fewer_filters(x.shape[3], g.shape[3], window):
+        return _turned(_weight_grad(g, x, window.backwards))
+    return _weight_grad(x, g, window)
 
 
 def conv2d_grads(x, g, weight, window: Window):
@@ -73,19 +67,56 @@ def conv2d_grads(x, g, weight, window: Window):
     return gx, gw, sum_rows(g)
 
 
+def _fewer_filters(channels: int, filters: int, window: Window) -> bool:
+    """Whether the output is what should become rows"""
+    return window.stride == (1, 1) and filters < channels and not _pointwise(window)
+
+
 def _pointwise(window: Window) -> bool:
     """Whether each output pixel sees the one input pixel in its place, so that x are the rows"""
-    return (window.kernel, window.stride) == ((1, 1), (1, 1)) and window.out == window.image
+    ones = (window.kernel, window.stride) == ((1, 1), (1, 1))
+    return ones and window.out == window.image and not any(map(any, window.padding))
+
+
+def _turned(weight):
+    """The kernel turned by 180°, input and output channels swapped"""
+    return weight[::-1, ::-1].swapaxes(2, 3)
+
+
+def _by_gathering(x, weight, window: Window):
+    x = cupy.ascontiguousarray(x)
+    channels, filters = weight.shape[2:]
+    matrix = weight.reshape(-1, filters)
+    y = cupy.empty((len(x), *window.out, filters), x.dtype)
+    for part in chunks(len(x), _row_elements(window, channels), x.dtype):
+        cupy.matmul(_rows(x[part], window), matrix, out=y[part].reshape(-1, filters))
+    return y
+
+
+def _by_collecting(g, weight, window: Window):
+    g = cupy.ascontiguousarray(g)
+    channels, filters = weight.shape[2:]
+    matrix = weight.reshape(-1, filters).T
+    gx = cupy.empty((len(g), *window.image, channels), g.dtype)
+    for part in chunks(len(g), _row_elements(window, channels), g.dtype):
+        _collect(g[part].reshape(-1, filters) @ matrix, gx[part], window)
+    return gx
+
+
+def _weight_grad(x, g, window: Window):
+    x, g = cupy.ascontiguousarray(x), cupy.ascontiguousarray(g)
+    channels, filters = x.shape[3], g.shape[3]
+    total = None
+    for part in chunks(len(x), _row_elements(window, channels), x.dtype):
+        product = _rows(x[part], window).T @ g[part].reshape(-1, filters)
+        total = product if total is None else cupy.add(total, product, out=total)
+    return total.reshape(*window.kernel, channels, filters)
 
 
 def _row_elements(window: Window, channels: int) -> int:
-    """Of the rows of one image"""
-    return math.prod(window.out) * math.prod(window.kernel) * channels
-
-
-def _chunks(x, channels: int, window: Window):
-    elements = 0 if _pointwise(window) else _row_elements(window, channels)
-    return chunks(len(x), elements, x.dtype)
+    """In the rows of one image, those that are written and read again"""
+    taps = math.prod(window.kernel)
+    return 0 if _pointwise(window) else math.prod(window.out) * taps * channels
 
 
 def _rows(x, window: Window):
