@@ -4,11 +4,14 @@ DEMO_NAME ?= demo
 DEMO_STEPS ?=
 RUN = .venv/bin/python
 ORACLE = .venv-oracle/bin/python
+# The CUDA version that nvidia-smi shows: 12 or 13.
+CUDA ?= 13
+GPU = .venv-gpu/bin/python
 # Settings that some have for OpenBLAS would slow NumPy, and not PyTorch.
 BENCH = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python
 BENCHMARKS = training_step sampling per_op growth recompute peers profile_step overhead
 
-.PHONY: help demo test test-all oracle lint bench clean
+.PHONY: help demo test test-all oracle gpu lint bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +28,9 @@ test-all: .venv/ready  ## the slow ones too
 oracle: .venv-oracle/ready  ## comparisons with PyTorch and other third-party libraries
 	$(ORACLE) -m pytest -q -m oracle
 
+gpu: .venv-gpu/cuda$(CUDA)  ## all tests, the slow ones and the comparisons too, on a GPU (CUDA=12, 13)
+	TINYDIFF_BACKEND=cupy TINYDIFF_TF32=0 $(GPU) -m pytest -q -m ''
+
 lint: .venv/ready  ## style
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -36,7 +42,7 @@ bench: .venv-bench/ready  ## speed and memory beside PyTorch's and others', into
 	$(BENCH) benchmarks/report.py
 
 clean:  ## remove what the targets made, except runs/
-	rm -rf .venv .venv-oracle .venv-bench build *.egg-info
+	rm -rf .venv .venv-oracle .venv-bench .venv-gpu build *.egg-info
 
 .venv/ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -48,6 +54,13 @@ clean:  ## remove what the targets made, except runs/
 	$(PYTHON) -m venv .venv-oracle
 	$(ORACLE) -m pip install -q torch==2.13.0
 	$(ORACLE) -m pip install -q -e '.[oracle]'
+	touch $@
+
+.venv-gpu/cuda$(CUDA): setup.cfg pyproject.toml
+	rm -rf .venv-gpu
+	$(PYTHON) -m venv .venv-gpu
+	$(GPU) -m pip install -q torch==2.13.0
+	$(GPU) -m pip install -q 'cupy-cuda$(CUDA)x[ctk]' -e '.[cuda$(CUDA),gpu]'
 	touch $@
 
 .venv-bench/ready: setup.cfg pyproject.toml

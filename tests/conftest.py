@@ -1,7 +1,10 @@
-"""Shared by all tests: where the data sets are, and random numbers that can be had again."""
+"""Shared by all tests: random numbers that can be had again, and the stand-in for CuPy."""
 
+import importlib.util
 import os
 import signal
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +30,18 @@ def seed() -> int:
 @pytest.fixture
 def rng(seed) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="session")
+def standin():
+    """The stand-in for CuPy, loaded beside whatever else may be called cupy."""
+    path = Path(__file__).parent / "standin" / "cupy" / "__init__.py"
+    spec = importlib.util.spec_from_file_location(
+        "standin_cupy", path, submodule_search_locations=[str(path.parent)]
+    )
+    module = sys.modules["standin_cupy"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True)

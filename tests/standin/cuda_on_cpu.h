@@ -2,7 +2,8 @@
 //
 // A block's threads run one after the other, each until it ends or waits: at __syncthreads() for
 // its block, at a shuffle for its warp.  What is left undone, a missing barrier say, shows as a
-// wrong result when the order of the threads is turned around (cuda_on_cpu::backwards).
+// wrong result when the order of the threads is turned around (cuda_on_cpu::backwards).  A block
+// finds NaNs in its shared memory, and floats too small to be normal are 0, as CuPy has them.
 #pragma once
 #include <math.h>
 #include <setjmp.h>
@@ -11,16 +12,29 @@
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
 
 #include <vector>
+
+// NVRTC has none of C's headers.
+#undef INFINITY
+#undef NAN
+#undef HUGE_VAL
+#undef M_PI
 
 #define __global__
 #define __device__
 #define __host__
 #define __forceinline__ inline
-#define __shared__ static
+#define __shared__ static __attribute__((section("shared_memory")))
 #define __launch_bounds__(...)
 #define __restrict__
+
+// The linker's names for where that section begins and ends, null where there is none.
+extern "C" __attribute__((weak, visibility("hidden"))) char __start_shared_memory[];
+extern "C" __attribute__((weak, visibility("hidden"))) char __stop_shared_memory[];
 
 struct dim3 {
     unsigned x, y, z;
@@ -199,6 +213,23 @@ struct float2 {
     float x, y;
 };
 
+// -ftz=true, which is CuPy's; of doubles none are flushed.  Tells what to restore.
+static unsigned flush_small_floats() {
+#ifdef __SSE__
+    unsigned settings = _mm_getcsr();
+    if (sizeof(REAL) == sizeof(float)) _mm_setcsr(settings | 0x8040);
+    return settings;
+#else
+    return 0;
+#endif
+}
+
+static void restore(unsigned settings) {
+#ifdef __SSE__
+    _mm_setcsr(settings);
+#endif
+}
+
 static void cuda_on_cpu_launch(
     void (*kernel)(void**), void** arguments, const int* grid, const int* block, int barriers
 ) {
@@ -206,14 +237,17 @@ static void cuda_on_cpu_launch(
     blockDim = {(unsigned)block[0], (unsigned)block[1], (unsigned)block[2]};
     cuda_on_cpu::body = kernel;
     cuda_on_cpu::arguments = arguments;
+    unsigned settings = flush_small_floats();
     for (unsigned z = 0; z < gridDim.z; z++)
         for (unsigned y = 0; y < gridDim.y; y++)
             for (unsigned x = 0; x < gridDim.x; x++) {
                 blockIdx = {x, y, z};
                 int threads = block[0] * block[1] * block[2];
+                memset(__start_shared_memory, 0xff, __stop_shared_memory - __start_shared_memory);
                 if (barriers)
                     cuda_on_cpu::run_block(threads);
                 else
                     cuda_on_cpu::run_block_without_barriers(threads);
             }
+    restore(settings);
 }

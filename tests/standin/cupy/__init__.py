@@ -13,8 +13,8 @@ Memory is the device's own: copies are made on the way in and out.  A function t
 here is either missing in CuPy or not used yet: look it up in CuPy's reference before adding it.
 
 CUPY_STANDIN_STATE lets it fail as CuPy does where something is missing, see _STATES at the end.
-Checked against CuPy 13: docs.cupy.dev, user guide "Differences between CuPy and NumPy", and the
-sources of cupy._core.
+Checked against CuPy 14: docs.cupy.dev, user guide "Differences between CuPy and NumPy", the sources
+of cupy._core, and, as far as goes without a GPU, the real one in tests/oracle/test_cupy_api.py.
 """
 
 import builtins
@@ -74,7 +74,7 @@ class ndarray:
     __hash__ = None
 
     def __init__(self, shape, dtype=float):
-        self._host = np.empty(shape, _checked(dtype))
+        self._host = _uninitialised(np.empty(shape, _checked(dtype)))
 
     @classmethod
     def _of(cls, host):
@@ -167,6 +167,12 @@ def _checked(dtype):
     return dtype
 
 
+def _uninitialised(host):
+    """Memory that nobody has written to: NaN, −1, the largest unsigned number or True"""
+    host[...] = np.full(host.itemsize, 1 if host.dtype == bool else 0xFF, np.uint8).view(host.dtype)
+    return host
+
+
 def _wrapped(index, shape):
     """The index for NumPy, with positions in index arrays taken modulo the length of their axis."""
     parts = index if isinstance(index, tuple) else (index,)
@@ -247,7 +253,8 @@ for _name, _function in {
     _function = globals()[_function]
     setattr(ndarray, f"__{_name}__", _operator(_function))
     setattr(ndarray, f"__r{_name}__", _operator(_function, swap=True))
-    setattr(ndarray, f"__i{_name}__", _operator(_function, in_place=True))
+    if _name != "matmul":  # CuPy lacks it: x @= y makes a new array
+        setattr(ndarray, f"__i{_name}__", _operator(_function, in_place=True))
 for _name, _function in {
     "neg": "negative",
     "abs": "absolute",
@@ -262,17 +269,35 @@ for _name, _function in {
     setattr(ndarray, f"__{_name}__", _operator(globals()[_function]))
 
 
-def _method(name, allowed):
+def _listed(table):
+    """(name, keywords) of each entry "name: keyword keyword" of a table"""
+    for name, keywords in re.findall(r"(\w+):((?: \w+\b(?!:))*)", table):
+        yield name, keywords.split()
+
+
+_TAKE_ARRAYS = ("clip", "dot", "tensordot", "einsum", "array_equal", "allclose")
+
+
+def _check(name, keywords, settings, rest):
+    """Keywords are those listed; shapes, axes and counts are no device arrays."""
+    if not settings.keys() <= set(keywords):
+        raise TypeError(f"{name}() got an unexpected keyword in {sorted(settings)}")
+    rest = [*rest, *(v for k, v in settings.items() if k not in ("out", "min", "max"))]
+    if name not in _TAKE_ARRAYS and builtins.any(isinstance(x, ndarray) for x in _flat(rest)):
+        raise TypeError(f"{name}: 'ndarray' object cannot be interpreted as an integer")
+
+
+def _method(name, keywords):
     """An array method with the keywords CuPy knows (its reductions know no where= or initial=)."""
 
     def method(self, *args, **settings):
-        if not settings.keys() <= allowed:
-            raise TypeError(f"{name}() got an unexpected keyword in {sorted(settings)}")
+        _check(name, keywords, settings, args)
         args, settings = _all_to_host(args), {k: _all_to_host(v) for k, v in settings.items()}
         with np.errstate(all="ignore"):
             result = getattr(self._host, name)(*args, **settings)
         return _to_device(result)
 
+    method.keywords = keywords
     return method
 
 
@@ -288,8 +313,8 @@ _METHODS = """
     argsort: axis                    transpose:                      swapaxes:
     nonzero:
 """
-for _name, _allowed in re.findall(r"(\w+):((?: \w+\b(?!:))*)", _METHODS):
-    setattr(ndarray, _name, _method(_name, set(_allowed.split())))
+for _name, _keywords in _listed(_METHODS):
+    setattr(ndarray, _name, _method(_name, _keywords))
 
 
 def _take(a, indices, axis=None):
@@ -302,16 +327,16 @@ ndarray.take = take = _take
 # Making arrays
 
 
-def array(data, dtype=None, copy=True):
-    transfers["to device"] += not isinstance(data, ndarray)
-    host = data._host if isinstance(data, ndarray) else np.asarray(data)
+def array(obj, dtype=None):
+    transfers["to device"] += not isinstance(obj, ndarray)
+    host = obj._host if isinstance(obj, ndarray) else np.asarray(obj)
     return ndarray._of(np.array(host, dtype=_checked(host.dtype if dtype is None else dtype)))
 
 
-def asarray(data, dtype=None):
-    if isinstance(data, ndarray) and (dtype is None or data.dtype == dtype):
-        return data
-    return array(data, dtype)
+def asarray(a, dtype=None):
+    if isinstance(a, ndarray) and (dtype is None or a.dtype == dtype):
+        return a
+    return array(a, dtype)
 
 
 def ascontiguousarray(a, dtype=None):
@@ -319,22 +344,31 @@ def ascontiguousarray(a, dtype=None):
     return a if a.flags.c_contiguous else _to_device(np.array(a._host, order="C"))
 
 
-def _maker(name):
+def _maker(name, keywords):
     def make(*args, **settings):
+        _check(name, keywords, settings, args[name.endswith("_like") :])
         if not name.endswith("_like"):
             args = [_all_to_host(a) for a in args]
         elif isinstance(args[0], ndarray):
             args = [args[0]._host, *args[1:]]
         else:
             raise TypeError(f"{name}: expected a device array, got {type(args[0])}")
-        return ndarray._of(getattr(np, name)(*args, **settings))
+        host = getattr(np, name)(*args, **settings)
+        return ndarray._of(_uninitialised(host) if name.startswith("empty") else host)
 
+    make.keywords = keywords
     return make
 
 
-_MAKERS = "zeros ones empty full eye arange linspace zeros_like ones_like empty_like full_like"
-for _name in _MAKERS.split():
-    globals()[_name] = _maker(_name)
+_MAKERS = """
+    zeros: dtype order               zeros_like: dtype order shape
+    ones: dtype order                ones_like: dtype order shape
+    empty: dtype order               empty_like: dtype order shape
+    full: dtype order                full_like: dtype order shape
+    eye: dtype                       arange: dtype                    linspace: num endpoint dtype
+"""
+for _name, _keywords in _listed(_MAKERS):
+    globals()[_name] = _maker(_name, _keywords)
 
 
 class _OpenGrid:
@@ -348,14 +382,16 @@ ogrid = _OpenGrid()
 # Functions of arrays
 
 
-def _function(name):
+def _function(name, keywords):
     def function(*args, **settings):
+        _check(name, keywords, settings, args[1:])
         if not builtins.any(isinstance(a, ndarray) for a in _flat(args)):
             raise TypeError(f"{name}: expected device arrays, got {[type(a) for a in args]}")
         args, settings = _all_to_host(args), {k: _all_to_host(v) for k, v in settings.items()}
         with np.errstate(all="ignore"):
             return _to_device(getattr(np, name)(*args, **settings))
 
+    function.keywords = keywords
     return function
 
 
@@ -365,12 +401,25 @@ def _flat(args):
 
 
 _FUNCTIONS = """
-    concatenate stack split tile repeat pad flip roll moveaxis swapaxes transpose expand_dims
-    squeeze reshape ravel broadcast_to einsum tensordot dot clip sum mean var std prod max min any
-    all argmax argmin argsort sort cumsum unique count_nonzero array_equal allclose diff triu tril
+    concatenate: axis                stack: axis                     split: axis
+    tile:                            repeat: axis                    pad: mode constant_values
+    flip: axis                       roll: axis                      moveaxis:
+    swapaxes:                        transpose: axes                 expand_dims: axis
+    squeeze: axis                    reshape: order                  ravel: order
+    broadcast_to:                    einsum: optimize                tensordot: axes
+    dot: out                         clip: out
+    sum: axis dtype out keepdims     prod: axis dtype out keepdims   mean: axis dtype out keepdims
+    var: axis dtype out ddof keepdims        std: axis dtype out ddof keepdims
+    max: axis out keepdims           min: axis out keepdims
+    any: axis out keepdims           all: axis out keepdims
+    argmax: axis dtype out keepdims  argmin: axis dtype out keepdims
+    argsort: axis                    sort: axis                      cumsum: axis dtype out
+    unique: return_index return_inverse return_counts axis           count_nonzero: axis
+    array_equal:                     allclose: rtol atol             diff: n axis
+    triu: k                          tril: k
 """
-for _name in _FUNCTIONS.split():
-    globals()[_name] = _function(_name)
+for _name, _keywords in _listed(_FUNCTIONS):
+    globals()[_name] = _function(_name, _keywords)
 
 
 def where(condition, x, y):
@@ -413,10 +462,10 @@ _STATES = {  # CUPY_STANDIN_STATE: what the real CuPy raises, where it first not
 def _notice(where):
     noticed, kind, words = _STATES.get(os.environ.get("CUPY_STANDIN_STATE"), ("", "", ""))
     if noticed == where:
-        raise {**vars(builtins), "OutOfMemoryError": OutOfMemoryError}[kind](words)
+        raise {**vars(builtins), "OutOfMemoryError": _OutOfMemoryError}[kind](words)
 
 
-class OutOfMemoryError(MemoryError):
+class _OutOfMemoryError(MemoryError):
     pass
 
 
@@ -424,7 +473,7 @@ def _allocate(nbytes):
     """As much as CUPY_GPU_MEMORY_LIMIT allows one array; the stand-in does not count them all."""
     _notice("array")
     if nbytes > (_pool.get_limit() or nbytes):
-        raise OutOfMemoryError(f"Out of memory allocating {nbytes:,} bytes")
+        raise _OutOfMemoryError(f"Out of memory allocating {nbytes:,} bytes")
 
 
 def _device_count():
@@ -456,5 +505,5 @@ cuda = types.SimpleNamespace(
     cublas=blas,
     get_cublas_handle=lambda: "handle",
     get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),
-    memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+    memory=types.SimpleNamespace(OutOfMemoryError=_OutOfMemoryError),
 )

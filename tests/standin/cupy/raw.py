@@ -1,8 +1,9 @@
 """CuPy's RawModule without a GPU: the CUDA source is compiled by g++ and runs on the CPU.
 
 Stricter than a GPU: the number, kinds and sizes of arguments must be those of the kernel, arrays
-contiguous, and a kernel that reads or writes beyond its arrays, or writes to one it calls const,
-is found out.  Arrays are copied between red zones for that; what is read there are NaNs.
+contiguous, and one that is written not given twice if __restrict__ forbids it; a kernel that reads
+or writes beyond its arrays, or writes to one it calls const, is found out.  Arrays are copied
+between red zones for that; what is read there are NaNs.
 """
 
 import ctypes
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 HEADER = Path(__file__).parent.parent / "cuda_on_cpu.h"
-RED = 256  # bytes of red zone before and after each array
+RED = 4096  # bytes of red zone before and after each array
 PATTERN = 0xFF  # a NaN in any floating dtype, −1 in any integer one
 _BARRIERS = re.compile(r"__sync|__shfl|\b(?:block|warp)_\w+\(")
 _KERNEL = re.compile(
@@ -93,7 +94,7 @@ class _Copy:
     """An array's memory between red zones, as long as a kernel runs"""
 
     def __init__(self, host):
-        self.host, self.writable = host, False
+        self.host, self.writable, self.given_as = host, False, []
         self.memory = np.full(host.nbytes + 2 * RED, PATTERN, np.uint8)
         self.memory[RED : RED + host.nbytes] = host.reshape(-1).view(np.uint8)
         self.before = self.memory.copy()
@@ -111,8 +112,10 @@ class _Copy:
 
 class _parameter:
     def __init__(self, text, real):
+        alone = "__restrict__" in text  # it promises that no other pointer leads there
         text = text.replace("__restrict__", "").strip()
         self.text, self.const = text, text.startswith("const ")
+        self.alone = alone
         kind = re.sub(r"\s*\b\w+$", "", text.removeprefix("const ")).strip()
         self.pointer = "*" in text
         kind = kind.replace("*", "").strip()
@@ -123,7 +126,7 @@ class _parameter:
 
         what = f"{name}: argument {self.text!r}"
         if not self.pointer:
-            if isinstance(value, ndarray):
+            if isinstance(value, (ndarray, np.ndarray)):
                 raise TypeError(f"{what} is a number, got an array")
             # As CuPy passes them: Python's int as long long, its float as double.
             given = {int: np.int64, float: np.float64, bool: np.bool_}.get(type(value))
@@ -149,6 +152,9 @@ class _parameter:
             copies[start, stop] = _Copy(host)
         copy = copies[start, stop]
         copy.writable |= not self.const
+        copy.given_as.append(self)
+        if len(copy.given_as) > 1 and copy.writable and any(p.alone for p in copy.given_as):
+            raise ValueError(f"{what}: the same array as {copy.given_as[0].text!r}, __restrict__")
         return ctypes.c_void_p(copy.memory.ctypes.data + RED)
 
 
@@ -174,7 +180,8 @@ def _closing(code, opening, brackets):
 def _compiled(code, options, kernels):
     """The library of a source, compiled unless it was before"""
     launchers = "\n".join(_launcher(name, params) for name, (params, _) in kernels.items())
-    text = f'#include "{HEADER.name}"\n{code}\n{launchers}\n' + (
+    # Without a name, the namespace keeps shared memory to this library.
+    text = f'#include "{HEADER.name}"\nnamespace {{\n{code}\n}}\n{launchers}\n' + (
         'extern "C" void set_backwards(int yes) { cuda_on_cpu::backwards = yes; }\n'
     )
     flags = [o for o in options if o.startswith("-D")]
