@@ -145,3 +145,5 @@ def test_has_what_the_library_asks_of_it(cp):
 def test_names_are_found_where_they_are_used():
     found = names_used("y = xp.add.at(x); cupy.cuda.Device().id; backend.xp.exp; np.log; xp.a[0].b")
     assert set(found) == {"add", "add.at", "cuda", "cuda.Device", "exp", "a"}
+    found = names_used("from cupy import cuda; cuda.x; y = cuda.cublas; cublas.gemm(); runtime.R")
+    assert set(found) == {"cuda.x", "cuda.cublas", "cuda.cublas.gemm", "cuda.runtime.R"}

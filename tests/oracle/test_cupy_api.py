@@ -4,9 +4,11 @@ CuPy can be imported without a GPU, and arrays made whose memory nobody touches:
 strides and many refusals can be compared, results cannot.
 """
 
+import importlib.util
 import inspect
 import re
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ pytestmark = [
     ),
 ]
 
-OWN = {"transfers"}  # what the stand-in has for the tests
+OWN = {"transfers", "pointer"}  # what the stand-in has for the tests and itself
 PYTHONS = {"__module__", "__doc__", "__dict__", "__weakref__", "__init__", "__hash__"}
 
 
@@ -138,6 +140,8 @@ def test_ufuncs_and_modules_of_kernels(standin):
 def test_the_device(standin):
     def compare(ours, theirs):
         for name, value in vars(ours).items():
+            if isinstance(value, types.ModuleType):  # cuBLAS: CuPy looks for it when asked
+                continue
             assert hasattr(theirs, name), f"CuPy has no {theirs.__name__}.{name}"
             if isinstance(value, types.SimpleNamespace):
                 compare(value, getattr(theirs, name))
@@ -150,9 +154,29 @@ def test_the_device(standin):
     assert issubclass(cupy.cuda.runtime.CUDARuntimeError, RuntimeError)  # which the stand-in raises
 
 
-def test_what_the_library_asks_for():
-    missing = {chain: file for chain, file in names_used().items() if not has(cupy, chain)}
-    assert missing == {}
+@pytest.fixture(scope="module")
+def cublas() -> str:
+    """cupy.cuda.cublas as a file: without the library itself CuPy does not import it."""
+    folder = Path(importlib.util.find_spec("cupy_backends").submodule_search_locations[0])
+    (binary,) = (folder / "cuda" / "libs").glob("cublas.*.so")
+    return binary.read_bytes().decode("latin-1")
+
+
+def test_cublas(standin, cublas):
+    for name, ours in public(standin.cuda.cublas).items():
+        assert name in cublas, f"CuPy has no cublas.{name}"
+        if inspect.isfunction(ours):
+            theirs = re.search(rf"{name}\(([^()]*)\)", cublas)[1].split(",")
+            assert [p.split()[-1] for p in theirs] == list(inspect.signature(ours).parameters)
+            assert theirs[0] == "intptr_t handle"
+
+
+def test_what_the_library_asks_for(cublas):
+    def exists(chain):
+        of_cublas = chain.partition("cuda.cublas")[2]
+        return of_cublas[1:] in cublas if "cuda.cublas" in chain else has(cupy, chain)
+
+    assert {chain: file for chain, file in names_used().items() if not exists(chain)} == {}
 
 
 # What it does, as far as no kernel is needed for it
