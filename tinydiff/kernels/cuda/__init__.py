@@ -6,14 +6,19 @@ Other dtypes, and arrays without elements, take the plain ones.
 import cupy
 
 from tinydiff.kernels import plain
-from tinydiff.kernels.cuda import activation, im2col, sums, winograd
+from tinydiff.kernels.cuda import (
+    activation,
+    im2col,
+    image_norm,
+    row_norm,
+    sums,
+    winograd,
+)
 from tinydiff.kernels.cuda.source import REAL
 from tinydiff.kernels.cuda.update import Finite, adam, move_towards, norm, sgd, shrink
 from tinydiff.kernels.plain import (
     attention,
     attention_grad,
-    group_norm,
-    group_norm_grad,
     linear,
     matmul,
     matmul_t,
@@ -79,6 +84,19 @@ def conv2d_input_grad(g, weight, window):
 def conv2d_weight_grad(x, g, window):
     module = _convolution(len(x), x.shape[3], g.shape[3], window, x, g)
     return module.conv2d_weight_grad(x, g, window)
+
+
+def group_norm(x, weight, bias, groups, eps, silu=False):
+    module = plain
+    if _suits(x, weight, bias):
+        module = image_norm if x.shape[1] > 1 else row_norm
+    y, saved, mean, variance = module.group_norm(x, weight, bias, groups, eps, silu)
+    return y, (module, saved), mean, variance
+
+
+def group_norm_grad(g, saved, weight):
+    module, saved = saved
+    return module.group_norm_grad(g, saved, weight)
 
 
 def conv2d_grads(x, g, weight, window, needed=(True, True, True)):
