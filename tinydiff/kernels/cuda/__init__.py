@@ -8,23 +8,17 @@ import cupy
 from tinydiff.kernels import plain
 from tinydiff.kernels.cuda import (
     activation,
+    block_attention,
     im2col,
     image_norm,
     row_norm,
+    row_softmax,
     sums,
     winograd,
 )
 from tinydiff.kernels.cuda.source import REAL
 from tinydiff.kernels.cuda.update import Finite, adam, move_towards, norm, sgd, shrink
-from tinydiff.kernels.plain import (
-    attention,
-    attention_grad,
-    linear,
-    matmul,
-    matmul_t,
-    softmax,
-    sum_blocks,
-)
+from tinydiff.kernels.plain import linear, matmul, matmul_t, sum_blocks
 
 
 def _suits(*arrays) -> bool:
@@ -97,6 +91,25 @@ def group_norm(x, weight, bias, groups, eps, silu=False):
 def group_norm_grad(g, saved, weight):
     module, saved = saved
     return module.group_norm_grad(g, saved, weight)
+
+
+def softmax(x, axis=-1):
+    """eˣ / Σ eˣ along the axis"""
+    if _suits(x) and axis in (-1, x.ndim - 1):
+        return row_softmax.softmax(x)
+    return plain.softmax(x, axis)
+
+
+def attention(q, k, v, mask, scale):
+    simple = mask is None or q.ndim <= 4  # the axes before the heads join, but not a mask's
+    module = block_attention if simple and _suits(q, k, v, mask) else plain
+    y, saved = module.attention(q, k, v, mask, scale)
+    return y, (module, saved)
+
+
+def attention_grad(g, q, k, v, mask, saved, scale, out):
+    module, saved = saved
+    return module.attention_grad(g, q, k, v, mask, saved, scale, out)
 
 
 def conv2d_grads(x, g, weight, window, needed=(True, True, True)):
