@@ -3,14 +3,18 @@
 Other dtypes, and arrays without elements, take the plain ones.
 """
 
+import math
+
 import cupy
 
+from tinydiff import backend
 from tinydiff.kernels import plain
 from tinydiff.kernels.cuda import (
     activation,
     block_attention,
     im2col,
     image_norm,
+    noise,
     row_norm,
     row_softmax,
     sums,
@@ -110,6 +114,15 @@ def attention(q, k, v, mask, scale):
 def attention_grad(g, q, k, v, mask, saved, scale, out):
     module, saved = saved
     return module.attention_grad(g, q, k, v, mask, saved, scale, out)
+
+
+def dropout(shape, dtype, p, rng):
+    """`plain.dropout`, but that its numbers are made on the device: nothing is stored"""
+    if dtype not in REAL:
+        return plain.dropout(shape, dtype, p, rng)
+    key, (_, low, _) = backend.key(rng=rng), backend.rows_of_batch(shape)
+    first = low * math.prod(shape[1:])
+    return lambda a: noise.dropout(a, p, key, first) if a.size else a
 
 
 def conv2d_grads(x, g, weight, window, needed=(True, True, True)):

@@ -55,9 +55,8 @@ class Source:
         converters = [_converter(p) for p in _parameters(self._text, kernel)]
 
         def launch(blocks, threads, *arguments) -> None:
-            dtype = next(
-                a.dtype for a in arguments if isinstance(a, cupy.ndarray) and a.dtype in REAL
-            )
+            dtypes = (a.dtype for a in arguments if isinstance(a, cupy.ndarray))
+            dtype = next((d for d in dtypes if d in REAL), np.dtype(np.float32))
             passed = tuple(c(a, dtype) for c, a in zip(converters, arguments, strict=True))
             grid = blocks if isinstance(blocks, tuple) else (blocks,)
             block = threads if isinstance(threads, tuple) else (threads,)
