@@ -6,7 +6,8 @@ sentence that says what to do, and exit status 2.  ``TINYDIFF_TF32=0`` keeps a G
 from rounding what they multiply (see `tinydiff.gpu.allow_tf32`).
 
 Random numbers are drawn on the host by one generator, whatever the backend: the same seed gives
-the same picture on both, and one small state in a checkpoint resumes the stream.
+the same picture on both, and one small state in a checkpoint resumes the stream.  On a GPU only
+dropout, which needs a number for each value, draws a `key` and makes them there.
 """
 
 from __future__ import annotations
@@ -143,11 +144,15 @@ def part_seen() -> tuple[int, int, int] | None:
     return _seen.part
 
 
-def _draw(method: Callable, shape, dtype):
-    if _seen.part is None:
-        return method(shape, dtype=dtype)
-    images, low, high = _seen.part
+def rows_of_batch(shape) -> tuple[int, int, int]:
+    """For random numbers of a shape: how many rows the whole batch has, and which are this part's
+
+    Outside of `seeing_part` all of them.
+    """
     rows = shape[0] if isinstance(shape, tuple) and shape else 0
+    if _seen.part is None:
+        return rows, 0, rows
+    images, low, high = _seen.part
     if rows < 1 or rows % (high - low):
         raise ValueError(
             f"numbers of shape {shape} were asked for by a module that promises "
@@ -155,7 +160,20 @@ def _draw(method: Callable, shape, dtype):
             "the images, or of so many entries for each"
         )
     each = rows // (high - low)
-    return method((images * each, *shape[1:]), dtype=dtype)[low * each : high * each]
+    return images * each, low * each, high * each
+
+
+def _draw(method: Callable, shape, dtype):
+    if _seen.part is None:
+        return method(shape, dtype=dtype)
+    rows, low, high = rows_of_batch(shape)
+    return method((rows, *shape[1:]), dtype=dtype)[low:high]
+
+
+def key(*, rng: np.random.Generator | None = None) -> int:
+    """64 random bits, from which as many numbers can be made elsewhere as are needed."""
+    generator = globals()["rng"] if rng is None else rng
+    return int(generator.integers(1 << 64, dtype=np.uint64))
 
 
 def rand(shape, *, rng: np.random.Generator | None = None, dtype=np.float32):

@@ -39,3 +39,4 @@ group_norm, group_norm_grad = chosen.group_norm, chosen.group_norm_grad
 sgd, adam, move_towards = chosen.sgd, chosen.adam, chosen.move_towards
 norm, shrink, Finite = chosen.norm, chosen.shrink, chosen.Finite
 softmax, attention, attention_grad = chosen.softmax, chosen.attention, chosen.attention_grad
+dropout = chosen.dropout

@@ -12,6 +12,7 @@ each tap the rest is one matrix product.
 
 import math
 
+from tinydiff import backend
 from tinydiff.backend import xp
 from tinydiff.kernels.special import erfc
 from tinydiff.kernels.window import Window
@@ -188,6 +189,13 @@ def attention_grad(g, q, k, v, mask, p, scale, out):
     gk[...] = (xp.swapaxes(gs, -1, -2) @ q) * scale
     gv[...] = xp.swapaxes(p, -1, -2) @ g
     return None if mask is None else gs
+
+
+def dropout(shape, dtype, p, rng):
+    """A function of arrays: to each value 0 with probability p, always the same, else 1/(1 − p)"""
+    keep = backend.rand(shape, rng=rng) >= p
+    scale = keep.astype(dtype) / (1 - p)
+    return lambda a: a * scale
 
 
 def max_pool(x, window: Window):

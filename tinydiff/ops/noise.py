@@ -1,6 +1,6 @@
 """Randomness inside a network."""
 
-from tinydiff import backend
+from tinydiff import kernels
 from tinydiff.tensor import op
 
 
@@ -13,6 +13,5 @@ def dropout(x, *, p=0.5, rng=None):
     """
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p is {p}, expected 0 ≤ p < 1")
-    keep = backend.rand(x.shape, rng=rng) >= p
-    scale = keep.astype(x.dtype) / (1 - p)
-    return x * scale, (lambda g: g * scale,)
+    drop = kernels.dropout(x.shape, x.dtype, p, rng)
+    return drop(x), (drop,)

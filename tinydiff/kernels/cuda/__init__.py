@@ -3,23 +3,26 @@
 Other dtypes, and arrays without elements, take the plain ones.
 """
 
+import math
+
 import cupy
 
+from tinydiff import backend
 from tinydiff.kernels import plain
-from tinydiff.kernels.cuda import activation, im2col, sums, winograd
+from tinydiff.kernels.cuda import (
+    activation,
+    block_attention,
+    im2col,
+    image_norm,
+    noise,
+    row_norm,
+    row_softmax,
+    sums,
+    winograd,
+)
 from tinydiff.kernels.cuda.source import REAL
 from tinydiff.kernels.cuda.update import Finite, adam, move_towards, norm, sgd, shrink
-from tinydiff.kernels.plain import (
-    attention,
-    attention_grad,
-    group_norm,
-    group_norm_grad,
-    linear,
-    matmul,
-    matmul_t,
-    softmax,
-    sum_blocks,
-)
+from tinydiff.kernels.plain import linear, matmul, matmul_t
 
 
 def _suits(*arrays) -> bool:
@@ -81,6 +84,47 @@ def conv2d_weight_grad(x, g, window):
     return module.conv2d_weight_grad(x, g, window)
 
 
+def group_norm(x, weight, bias, groups, eps, silu=False):
+    module = plain
+    if _suits(x, weight, bias):
+        module = image_norm if x.shape[1] > 1 else row_norm
+    y, saved, mean, variance = module.group_norm(x, weight, bias, groups, eps, silu)
+    return y, (module, saved), mean, variance
+
+
+def group_norm_grad(g, saved, weight):
+    module, saved = saved
+    return module.group_norm_grad(g, saved, weight)
+
+
+def softmax(x, axis=-1):
+    """eˣ / Σ eˣ along the axis"""
+    if _suits(x) and axis in (-1, x.ndim - 1):
+        return row_softmax.softmax(x)
+    return plain.softmax(x, axis)
+
+
+def attention(q, k, v, mask, scale):
+    simple = mask is None or q.ndim <= 4  # the axes before the heads join, but not a mask's
+    module = block_attention if simple and _suits(q, k, v, mask) else plain
+    y, saved = module.attention(q, k, v, mask, scale)
+    return y, (module, saved)
+
+
+def attention_grad(g, q, k, v, mask, saved, scale, out):
+    module, saved = saved
+    return module.attention_grad(g, q, k, v, mask, saved, scale, out)
+
+
+def dropout(shape, dtype, p, rng):
+    """`plain.dropout`, but that its numbers are made on the device: nothing is stored"""
+    if dtype not in REAL:
+        return plain.dropout(shape, dtype, p, rng)
+    key, (_, low, _) = backend.key(rng=rng), backend.rows_of_batch(shape)
+    first = low * math.prod(shape[1:])
+    return lambda a: noise.dropout(a, p, key, first) if a.size else a
+
+
 def conv2d_grads(x, g, weight, window, needed=(True, True, True)):
     """The gradients of input, weight and bias, None where not needed; they may share work."""
     if needed[0] and needed[1]:
@@ -99,3 +143,10 @@ def add(a, b, out=None):
 def concatenate(arrays, axis):
     """Arrays one after another along an axis"""
     return cupy.concatenate(arrays, axis=axis)
+
+
+def sum_blocks(g, scale):
+    """`plain.sum_blocks` in one launch"""
+    n, height, width, channels = g.shape
+    blocks = g.reshape(n, height // scale, scale, width // scale, scale, channels)
+    return blocks.sum(axis=(2, 4))

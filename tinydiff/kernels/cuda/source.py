@@ -21,12 +21,20 @@ import numpy as np
 HERE = Path(__file__).parent
 REAL = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 THREADS = 256  # in a block, where nothing else is said
+_SHORT = 1024  # elements of a row for which a warp is enough
 _MOST_BLOCKS = 1 << 16  # a thread that has more elements to do goes round again
 
 
 def blocks_for(n: int) -> int:
     """How many blocks of THREADS threads take n elements"""
     return max(1, min(-(-n // THREADS), _MOST_BLOCKS))
+
+
+def rows_for(rows: int, length: int) -> tuple[int, tuple[int, int]]:
+    """Blocks and threads of a kernel that sees to one row with each threadIdx.y (common.cuh)"""
+    if length > _SHORT:
+        return rows, (THREADS, 1)
+    return -(-rows // 8), (32, 8)
 
 
 def text_of(name: str) -> str:
@@ -47,9 +55,8 @@ class Source:
         converters = [_converter(p) for p in _parameters(self._text, kernel)]
 
         def launch(blocks, threads, *arguments) -> None:
-            dtype = next(
-                a.dtype for a in arguments if isinstance(a, cupy.ndarray) and a.dtype in REAL
-            )
+            dtypes = (a.dtype for a in arguments if isinstance(a, cupy.ndarray))
+            dtype = next((d for d in dtypes if d in REAL), np.dtype(np.float32))
             passed = tuple(c(a, dtype) for c, a in zip(converters, arguments, strict=True))
             grid = blocks if isinstance(blocks, tuple) else (blocks,)
             block = threads if isinstance(threads, tuple) else (threads,)
