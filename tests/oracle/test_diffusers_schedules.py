@@ -162,3 +162,15 @@ def test_ddim_step_by_step(name, prediction, prediction_type, clip, eta):
     settings = dict(eta=eta, use_clipped_model_output=True)
     generator = torch.Generator().manual_seed(1)
     compare(ours, their_film(theirs, x_T, 50, generator=generator, **settings), 50)
+
+
+@NAMES
+def test_learned_variance(name):
+    theirs = scheduler(diffusers.DDPMScheduler, name, variance_type="learned_range")
+    ours = GaussianDiffusion(SCHEDULES[name], learned_variance=True)
+    x, output = np.random.default_rng(0).standard_normal((2, 1, 4, 4, 2))
+    output = np.concatenate([x, output], axis=-1)
+    for t in (1, 500, 999):
+        _, log_variance = ours.p_mean_variance(asarray(x), np.array([t]), asarray(output))
+        theirs_log = theirs._get_variance(t, torch.tensor(output[..., 2:]))
+        np.testing.assert_allclose(to_numpy(log_variance), theirs_log, rtol=1e-4)
