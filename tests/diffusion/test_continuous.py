@@ -1,5 +1,7 @@
 """SDEs: drift and diffusion against numerical derivatives, a simulation, and each other."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -54,7 +56,7 @@ def test_a_simulation_spreads_as_it_should(sde):
     grid = np.linspace(0, 1, steps + 1) ** 2 * (sde.end - sde.start) / 2 + sde.start
     alpha, sigma = sde.alpha(sde.start), sde.sigma(sde.start)
     x = alpha * rng.normal(1, 0.5, n) + sigma * rng.standard_normal(n)
-    for t, after in zip(grid[:-1], grid[1:], strict=True):
+    for t, after in itertools.pairwise(grid):
         drift = to_numpy(sde.drift(asarray(x), np.full(n, t)))
         noise = rng.standard_normal(n)
         x = x + (after - t) * drift + np.sqrt(after - t) * sde.diffusion(t) * noise
