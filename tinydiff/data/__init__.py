@@ -2,6 +2,7 @@
 
 Built in: ``digits``.  Found or downloaded: ``mnist``, ``fashion_mnist``, ``cifar10``.  A folder of
 pictures: ``image_folder``.  Each returns a ``Dataset``; ``Batches`` and ``ordered`` draw from it.
+``load_drawn`` reads what examples/sample.py has drawn.
 """
 
 from tinydiff.data.batches import Batches, ordered
@@ -9,6 +10,7 @@ from tinydiff.data.cifar import cifar10
 from tinydiff.data.dataset import Dataset
 from tinydiff.data.digits import digits
 from tinydiff.data.download import DatasetNotFoundError
+from tinydiff.data.drawn import load_drawn
 from tinydiff.data.folder import image_folder
 from tinydiff.data.mnist import fashion_mnist, mnist
 
@@ -20,6 +22,7 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "image_folder",
+    "load_drawn",
     "mnist",
     "ordered",
 ]
