@@ -1,0 +1,189 @@
+"""The judge and what it says: features and classes of pictures, agreement, the accuracy score."""
+
+import importlib
+import sys
+
+import numpy as np
+import pytest
+
+import tinydiff as td
+from tinydiff import backend, metrics, nn
+from tinydiff.backend import asarray
+from tinydiff.data import Dataset
+from tinydiff.images import to_float
+from tinydiff.kernels import workers
+from tinydiff.metrics import agreement
+from tinydiff.models import Classifier
+
+SMALL = {"widths": (16, 16)}
+
+
+def stripes(count, seed, classes=("plain", "checked", "lying", "standing")):
+    """Noisy 8×8 pictures, in turn plain, checked, and striped in two directions."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 90, (count, 8, 8, 1), dtype=np.uint8)
+    labels = np.arange(count) % 4
+    images[labels == 1, ::2, ::2] += 120
+    images[labels == 1, 1::2, 1::2] += 120
+    images[labels == 2, ::2] += 120
+    images[labels == 3, :, ::2] += 120
+    return Dataset(f"stripes-{seed}", images, labels, tuple(classes))
+
+
+class ByCorner(nn.Module):
+    """Sees the class in the brightness of the first pixel, 8 grey levels each."""
+
+    def forward(self, x):
+        seen = np.rint((backend.to_numpy(td.Tensor(x).data)[:, 0, 0, 0] + 1) * 127.5 / 8)
+        return td.Tensor(np.eye(10, dtype=np.float32)[seen.astype(int)])
+
+
+def corners(classes):
+    images = np.zeros((len(classes), 2, 2, 1), np.uint8)
+    images[:, 0, 0, 0] = 8 * np.array(classes)
+    return images
+
+
+@pytest.fixture
+def classifier():
+    return Classifier(1, 4, widths=(8, 16), dropout=0.5)
+
+
+def test_features_lie_before_the_last_layer(classifier, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("tinydiff.metrics.features"), "BATCH", 7)
+    dataset = stripes(20, 0)
+    found = metrics.features(classifier, dataset.images)
+    assert found.shape == (20, 16)
+    assert type(found) is np.ndarray
+    x = asarray(to_float(dataset.images))
+    np.testing.assert_allclose(found, classifier.features(x).numpy(), atol=1e-6)
+    logits = found @ classifier.head.weight.numpy() + classifier.head.bias.numpy()
+    assert np.array_equal(metrics.predict(classifier, dataset.images), logits.argmax(axis=1))
+    as_floats = metrics.features(classifier, to_float(dataset.images))
+    assert np.array_equal(as_floats, found)
+
+
+@pytest.mark.skipif(
+    backend.name != "numpy" or sys.platform != "linux", reason="helpers are forks on Linux"
+)
+def test_features_in_several_processes(classifier, monkeypatch):
+    images = stripes(20, 0).images
+    alone, here = metrics.features(classifier, images), []
+    method = Classifier.features
+    monkeypatch.setattr(
+        Classifier, "features", lambda model, x: here.append(len(x)) or method(model, x)
+    )
+    monkeypatch.setattr(workers, "THREADS", 2)
+    monkeypatch.setattr("tinydiff.team.team.WORTH", 0)
+    np.testing.assert_allclose(metrics.features(classifier, images), alone, atol=1e-6)
+    assert here == [10]
+
+
+PICTURES = np.zeros((3, 8, 8, 1), np.uint8)
+REFUSED = {
+    "a list": (PICTURES.tolist(), TypeError, "expected a NumPy array of uint8 or floats, got list"),
+    "integers": (PICTURES.astype(int), TypeError, "got int64"),
+    "one picture": (PICTURES[0], ValueError, r"expected \(N, H, W, C\) with N ≥ 1"),
+    "none": (PICTURES[:0], ValueError, "N ≥ 1"),
+    "bytes as floats": (PICTURES + 9.0, ValueError, r"floats in \[−1, 1\], got 9 … 9"),
+    "not finite": (PICTURES + np.nan, ValueError, r"floats in \[−1, 1\], got nan"),
+    "colour": (np.zeros((3, 8, 8, 3), np.uint8), ValueError, r"expected \(N, H, W, 1\)"),
+}
+
+
+@pytest.mark.parametrize(("images", "kind", "message"), REFUSED.values(), ids=REFUSED)
+def test_refuses_pictures(images, kind, message, classifier):
+    with pytest.raises(kind, match=message):
+        metrics.features(classifier, images)
+
+
+def test_refuses_a_model_without_features():
+    with pytest.raises(TypeError, match=r"with a method features\(x\), got Linear"):
+        metrics.features(nn.Linear(2, 2), PICTURES)
+
+
+def test_label_agreement_counts():
+    found = metrics.label_agreement(ByCorner(), corners([3, 3, 4, 8, 8]), np.array([3, 3, 3, 8, 8]))
+    assert found.value == 0.8
+    assert found.error == pytest.approx(0.1708, abs=1e-4)
+
+
+@pytest.mark.parametrize("labels", [[1, 2], [1, 2, -1], [1.0, 2.0, 3.0]])
+def test_label_agreement_refuses(labels):
+    with pytest.raises(ValueError, match="labels: expected 3 classes ≥ 0, one for each picture"):
+        metrics.label_agreement(ByCorner(), corners([1, 2, 3]), np.array(labels))
+
+
+def test_accuracy_score_is_what_drawn_pictures_teach():
+    """Right pictures teach their class; a kind that is never drawn is never recognised."""
+    recipe = {"steps": 100, "batch_size": 20, "lr": 1e-2, **SMALL}
+    test = stripes(80, 1)
+    td.seed(0)
+    good = metrics.classifier_accuracy_score(stripes(60, 0), test, **recipe)
+    assert good.value > 0.95
+    drawn = stripes(60, 0)
+    kept = drawn.labels != 2
+    lacking = Dataset("lacking", drawn.images[kept], drawn.labels[kept], drawn.classes)
+    td.seed(0)
+    found = metrics.classifier_accuracy_score(lacking, test, **recipe)
+    assert 0.6 < found.value <= 0.75
+    td.seed(0)
+    assert metrics.classifier_accuracy_score(lacking, test, **recipe) == found
+
+
+def test_accuracy_score_is_that_of_the_averaged_weights(monkeypatch):
+    trainers, tested = [], []
+    make, predict = agreement.classifier_trainer, agreement.predict
+
+    def remember(*given, **settings):
+        trainers.append(make(*given, **settings))
+        return trainers[-1]
+
+    def look(model, images):
+        tested.append(model.head.weight.numpy().copy())
+        return predict(model, images)
+
+    monkeypatch.setattr(agreement, "classifier_trainer", remember)
+    monkeypatch.setattr(agreement, "predict", look)
+    recipe = {"steps": 4, "batch_size": 20, **SMALL}
+    metrics.classifier_accuracy_score(stripes(60, 0), stripes(20, 1), **recipe)
+    assert trainers[0].step == 4
+    assert np.array_equal(tested[0], trainers[0].ema.state_dict()["weights"]["head.weight"])
+    assert not np.array_equal(tested[0], trainers[0].model.head.weight.numpy())
+
+
+def test_accuracy_score_refuses_other_data():
+    drawn = stripes(8, 0, classes=tuple("abcd"))
+    with pytest.raises(ValueError, match=r"drawn: expected classes .* as in stripes-1, got"):
+        metrics.classifier_accuracy_score(drawn, stripes(8, 1))
+    smaller = Dataset("small", drawn.images[:, 2:], drawn.labels, drawn.classes)
+    with pytest.raises(ValueError, match=r"shape \(8, 8, 1\) as in stripes-1, got \(6, 8, 1\)"):
+        metrics.classifier_accuracy_score(smaller, stripes(8, 1, drawn.classes))
+
+
+def test_a_judge_comes_back_from_its_run(tmp_path):
+    dataset = stripes(60, 0)
+    td.seed(3)
+    judge = metrics.train_judge(dataset, tmp_path, epochs=2, batch_size=20, lr=1e-2, **SMALL)
+    state = td.load(tmp_path / "checkpoint.npz")
+    assert state["step"] == 6
+    weight = judge.head.weight.numpy()
+    assert np.array_equal(weight, state["ema"]["weights"]["head.weight"]), "not the averaged ones"
+    again = metrics.load_judge(tmp_path / "checkpoint.npz")
+    assert np.array_equal(again.head.weight.numpy(), weight)
+
+
+def test_a_judge_is_refused_half_trained(tmp_path):
+    metrics.train_judge(stripes(60, 0), tmp_path, epochs=1, batch_size=20, **SMALL)
+    path = tmp_path / "checkpoint.npz"
+    td.save(path, td.load(path) | {"step": 1})
+    with pytest.raises(ValueError, match="is half trained, 1 of 3 steps"):
+        metrics.load_judge(path)
+    td.save(path, {"settings": {}})
+    with pytest.raises(ValueError, match="is not a classifier's"):
+        metrics.load_judge(path)
+
+
+def test_a_classifier_needs_labels():
+    with pytest.raises(ValueError, match="nameless has no labels"):
+        metrics.classifier_trainer(Dataset("nameless", PICTURES), 3)

@@ -1,0 +1,40 @@
+"""How good are drawn pictures?  Distances and shares, each with its standard error.
+
+judge = train_judge(data.mnist("train"), "runs/classify-mnist")    # there are no weights to get
+real, drawn = features(judge, test.images), features(judge, pictures)
+frechet_distance(real, drawn)                    # how far apart: quality and variety in one
+precision_recall(real, drawn)                    # quality, and variety
+label_agreement(judge, pictures, labels)         # what was asked for?
+classifier_accuracy_score(data.Dataset("drawn", pictures, labels, test.classes), test)
+"""
+
+from tinydiff.metrics.agreement import classifier_accuracy_score, label_agreement
+from tinydiff.metrics.estimate import Estimate, jackknife, share
+from tinydiff.metrics.features import features, predict
+from tinydiff.metrics.frechet import (
+    frechet_distance,
+    frechet_distance_of_gaussians,
+    unbiased_frechet_distance,
+)
+from tinydiff.metrics.judge import classifier_trainer, load_judge, train_judge
+from tinydiff.metrics.mix import evenly, same_mix
+from tinydiff.metrics.precision_recall import precision_recall
+
+__all__ = [
+    "Estimate",
+    "classifier_accuracy_score",
+    "classifier_trainer",
+    "evenly",
+    "features",
+    "frechet_distance",
+    "frechet_distance_of_gaussians",
+    "jackknife",
+    "label_agreement",
+    "load_judge",
+    "precision_recall",
+    "predict",
+    "same_mix",
+    "share",
+    "train_judge",
+    "unbiased_frechet_distance",
+]

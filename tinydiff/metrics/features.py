@@ -1,0 +1,78 @@
+"""What a trained classifier makes of pictures: their features, and the class it sees.
+
+Features are what its last layer reads the class from (`Classifier.features`): pictures that look
+alike to it lie close together there, which pixels do not.  Distances between sets of pictures are
+measured in that space.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinydiff.backend import asarray, to_numpy
+from tinydiff.images import to_float
+from tinydiff.nn import Module
+from tinydiff.recording import no_grad
+from tinydiff.team import team_of
+
+BATCH = 250
+
+
+def features(model: Module, images: np.ndarray) -> np.ndarray:
+    """The features (N, d) of pictures (N, H, W, C), uint8 or floats in [−1, 1].
+
+    model  a classifier with a method ``features(x)``, trained on [−1, 1] as `classifier_trainer`
+           does; it is put into evaluation mode
+    """
+    if not callable(getattr(model, "features", None)):
+        raise TypeError(
+            f"model: expected a classifier with a method features(x), got {type(model).__name__}"
+        )
+    return _outputs(_Features(model), images)
+
+
+def predict(model: Module, images: np.ndarray) -> np.ndarray:
+    """The most likely class, int64 (N,), of each picture; arguments as in `features`."""
+    return _outputs(model, images).argmax(axis=1)
+
+
+class _Features(Module):
+    """A classifier without its last layer: a Team shares out what is called as a model."""
+
+    independent_images = True
+
+    def __init__(self, classifier: Module):
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, x):
+        return self.classifier.features(x)
+
+
+def _outputs(model: Module, images: np.ndarray) -> np.ndarray:
+    """model(x) for all pictures, a batch at a time, in as many processes as there are cores."""
+    images = _check(images)
+    model.eval()
+    parts = []
+    with no_grad(), team_of(model):
+        for start in range(0, len(images), BATCH):
+            x = images[start : start + BATCH]
+            x = to_float(x) if x.dtype == np.uint8 else x.astype(np.float32)
+            parts.append(to_numpy(model(asarray(x)).data))
+    return np.concatenate(parts)
+
+
+def _check(images: np.ndarray) -> np.ndarray:
+    if not isinstance(images, np.ndarray) or not (
+        images.dtype == np.uint8 or images.dtype.kind == "f"
+    ):
+        kind = getattr(images, "dtype", None) or type(images).__name__
+        raise TypeError(f"images: expected a NumPy array of uint8 or floats, got {kind}")
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"images: expected (N, H, W, C) with N ≥ 1, got shape {images.shape}")
+    # Written so that NaN fails too.
+    if images.dtype.kind == "f" and not -1.001 <= images.min() <= images.max() <= 1.001:
+        raise ValueError(
+            f"images: expected floats in [−1, 1], got {images.min():.4g} … {images.max():.4g}"
+        )
+    return images
