@@ -14,7 +14,7 @@ from PIL import Image
 
 import tinydiff as td
 from tinydiff import commandline
-from tinydiff.models import Classifier
+from tinydiff.metrics import train_judge
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STEPS, SAMPLING_STEPS = 8, 4
@@ -62,8 +62,8 @@ def small_classify():
     pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
     module = load("classify")
     module.DATA["digits"] = functools.partial(module.DATA["digits"], count=120)
-    module.BATCH, module.PEAK = 20, 0.1  # so fast that averaged weights lag behind
-    module.Classifier = functools.partial(Classifier, widths=(8, 8))
+    # So fast that averaged weights lag behind.
+    module.train_judge = functools.partial(train_judge, batch_size=20, lr=0.1, widths=(8, 8))
     return module
 
 

@@ -1,0 +1,153 @@
+"""How good are drawn pictures?  A table of metrics, each with its standard error.
+
+    python examples/evaluate.py runs/mnist/checkpoint.npz          draws 1,000 pictures and judges
+    python examples/evaluate.py samples.npz --data mnist           a file of examples/sample.py
+    python examples/evaluate.py runs/mnist/checkpoint.npz --count 10000 --cas
+
+Pictures are compared with the test set in the features of a classifier, the judge, which comes
+from runs/classify-DATA/ (examples/classify.py) or is trained there first.  Beside each number
+stands that of as many real pictures, from the training set: no model can ask for better.  All
+have the same mix of classes.
+
+Fréchet distance   of means and covariances, its bias taken away: quality and variety in one
+precision, recall  drawn pictures that look real; real ones that look like something drawn
+label agreement    drawn pictures that the judge takes for what was asked for
+accuracy score     (--cas) of a classifier that learns from drawn pictures, on the test set
+"""
+
+import argparse
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+import tinydiff as td
+from tinydiff import data, metrics
+from tinydiff.commandline import number, run, whole
+from tinydiff.diffusion import Pipeline
+from tinydiff.diffusion.pipeline import SAMPLERS
+
+DATA = {"digits": data.digits, "mnist": data.mnist, "fashion-mnist": data.fashion_mnist}
+LEAST = 100  # pictures; of fewer, little can be said
+
+
+def main() -> None:
+    args = parse_arguments()
+    if not args.source.exists():
+        raise ValueError(f"{args.source} does not exist: train with examples/ddpm.py first")
+    loaded = data.load_drawn(args.source) if is_drawn(args.source) else None
+    pipeline = None if loaded else Pipeline.load(args.source)
+    name = args.data
+    if name is None and pipeline:
+        name = pipeline.settings.get("data", "").removesuffix("-train")
+    if name not in DATA:
+        raise ValueError(f"--data: which pictures should they be like?  One of {', '.join(DATA)}")
+    train_set, test_set = DATA[name]("train"), DATA[name]("test")
+    shape, wanted = loaded[0].shape[1:] if loaded else pipeline.image, test_set.images.shape[1:]
+    if shape != wanted:
+        raise ValueError(f"{args.source}: pictures of {shape}, those of {name} are {wanted}")
+    if loaded and len(loaded[0]) < LEAST:
+        raise ValueError(f"{args.source} holds {len(loaded[0])} pictures, expected {LEAST} or more")
+    judge = the_judge(train_set, args.out / f"classify-{name}")
+    pictures, labels = loaded or draw(pipeline, args)
+
+    rng = np.random.default_rng(args.seed)
+    if labels is None:
+        order, real, own = (
+            rng.permutation(len(x))[: len(pictures)] for x in (pictures, test_set, train_set)
+        )
+    else:  # sorted by class, as the jackknife wants samples with chosen numbers of each
+        order = np.argsort(labels, kind="stable")
+        real = metrics.same_mix(test_set, labels, rng)
+        own = metrics.same_mix(train_set, labels, rng, most=1)
+    found = metrics.features(judge, test_set.images[real])
+    print(f"{len(pictures)} pictures against {len(found)} of {test_set.name}")
+
+    def measured(images, given, chosen):
+        given = None if labels is None else given[chosen]
+        return measure(judge, found, test_set, images[chosen], given, args)
+
+    drawn = measured(pictures, labels, order)
+    yardstick = measured(train_set.images, train_set.labels, own)
+    print(f"{'':<18}{'drawn':>20}{'training set':>20}")
+    for row, estimate in drawn.items():
+        spec = ".4f" if row == "Fréchet distance" else ".2%"
+        print(f"{row:<18}{format(estimate, spec):>20}{format(yardstick[row], spec):>20}")
+
+
+def measure(judge, real, test_set, pictures, labels, args) -> dict[str, metrics.Estimate]:
+    """All there is to say of some pictures: name of the metric, value and error.
+
+    real  features of the pictures of the test set to compare with
+    """
+    found = metrics.features(judge, pictures)
+    rows = {"Fréchet distance": metrics.unbiased_frechet_distance(real, found)}
+    n = min(len(real), len(found))
+    pair = (metrics.evenly(x, n) for x in (real, found))
+    rows["precision"], rows["recall"] = metrics.precision_recall(*pair)
+    if labels is None:
+        return rows
+    rows["label agreement"] = metrics.label_agreement(judge, pictures, labels)
+    if args.cas:
+        td.seed(args.seed)
+        drawn = data.Dataset("drawn", pictures, labels, test_set.classes)
+        rows["accuracy score"] = metrics.classifier_accuracy_score(
+            drawn, test_set, seed=args.seed, progress=True
+        )
+    return rows
+
+
+def the_judge(train_set: data.Dataset, folder: Path):
+    """The classifier of that run; if there is none, it is trained now."""
+    if (folder / "checkpoint.npz").exists():
+        return metrics.load_judge(folder / "checkpoint.npz")
+    print(f"There is no judge in {folder} yet: it is trained now, which takes a minute or two.")
+    td.seed(0)
+    return metrics.train_judge(train_set, folder)
+
+
+def draw(pipeline: Pipeline, args):
+    """Pictures and their labels, as many of each class."""
+    classes = len(pipeline.classes)
+    labels = np.sort(np.arange(args.count) % classes) if classes else None
+    pictures = pipeline.draw(
+        args.count,
+        labels,
+        sampler=args.sampler,
+        steps=args.steps,
+        guidance=args.guidance,
+        rng=np.random.default_rng(args.seed),
+        progress=True,
+    )
+    return pictures, labels
+
+
+def is_drawn(path: Path) -> bool:
+    """Is it a file of examples/sample.py?  If not, it should be a checkpoint."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return "images.npy" in file.namelist()
+    except zipfile.BadZipFile:
+        return False
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path, help="a checkpoint, or pictures in .npz")
+    parser.add_argument("--data", choices=list(DATA), help="default: what the model learned from")
+    parser.add_argument("--cas", action="store_true", help="accuracy score: some minutes more")
+    parser.add_argument(
+        "--count", type=whole(LEAST), default=1000, help="how many pictures to draw"
+    )
+    parser.add_argument("--sampler", default="ddpm", choices=list(SAMPLERS))
+    parser.add_argument("--steps", type=whole(1), default=50, help="evaluations of the network")
+    parser.add_argument("--guidance", type=number(), default=1.0, help="1: plain conditional")
+    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same numbers")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)
