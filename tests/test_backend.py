@@ -120,9 +120,14 @@ def test_auto_falls_back_without_a_word(state):
 
 @pytest.mark.parametrize(("wanted", "tf32"), [("", True), ("1", True), ("0", False)])
 def test_tf32_is_on_unless_told_otherwise(wanted, tf32):
-    show = "import os, tinydiff; print(tinydiff.backend.tf32, os.environ['CUPY_TF32'])"
+    show = """
+import os, cupy, tinydiff
+a = cupy.ones((2, 2), "f")
+a @ a
+print(tinydiff.backend.tf32, os.environ["CUPY_TF32"], cupy._tf32)
+"""
     run = python("-c", show, standin=True, TINYDIFF_BACKEND="cupy", TINYDIFF_TF32=wanted)
-    assert run.stdout == f"{tf32} {int(tf32)}\n"
+    assert run.stdout == f"{tf32} {int(tf32)} [{tf32}]\n"
 
 
 def test_tf32_is_on_or_off():

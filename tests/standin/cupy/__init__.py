@@ -202,7 +202,7 @@ class ufunc:
 
     def __call__(self, *args, out=None, dtype=None):
         if self.__name__ == "matmul":
-            _notice("product")
+            _prepare_product(*args)
         with np.errstate(all="ignore"):  # a GPU does not warn
             result = self._on_host(*map(_to_host, args), out=_to_host(out), dtype=dtype)
         return _to_device(result) if out is None else out
@@ -469,6 +469,17 @@ class _OutOfMemoryError(MemoryError):
     pass
 
 
+_tf32 = []  # what CUPY_TF32 was at the first product in float32, which decides for all
+
+
+def _prepare_product(a, b):
+    if a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1] == 1:
+        return  # a sum of elementwise products, for which nobody asks cuBLAS
+    _notice("product")
+    if a.dtype == np.float32 and not _tf32:
+        _tf32.append(os.environ.get("CUPY_TF32", "0") == "1")
+
+
 def _allocate(nbytes):
     """As much as CUPY_GPU_MEMORY_LIMIT allows one array; the stand-in does not count them all."""
     _notice("array")
@@ -483,6 +494,7 @@ def _device_count():
 
 _pool = types.SimpleNamespace(
     used_bytes=lambda: 1 << 20,
+    total_bytes=lambda: 1 << 20,
     free_all_blocks=lambda: None,
     get_limit=lambda: int(os.environ.get("CUPY_GPU_MEMORY_LIMIT", "0")),
 )
