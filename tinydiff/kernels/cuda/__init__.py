@@ -12,6 +12,7 @@ from tinydiff.kernels import plain
 from tinydiff.kernels.cuda import (
     activation,
     block_attention,
+    embedding,
     im2col,
     image_norm,
     noise,
@@ -143,6 +144,10 @@ def add(a, b, out=None):
 def concatenate(arrays, axis):
     """Arrays one after another along an axis"""
     return cupy.concatenate(arrays, axis=axis)
+
+
+def sum_picked(g, index, rows):
+    return (embedding if _suits(g) else plain).sum_picked(g, index, rows)
 
 
 def sum_blocks(g, scale):

@@ -96,15 +96,14 @@ def _parameters(text: str, kernel: str) -> list[str]:
 def _converter(parameter: str) -> Callable:
     """(argument, dtype of real) → what CuPy is to pass for a kernel's parameter"""
     kind = re.sub(r"^const |\*.*| \w+$", "", parameter)
-    wanted = (
-        (lambda real: real) if kind == "real" else (lambda _, own=np.dtype(_NUMBERS[kind]): own)
-    )
+    own = None if kind == "real" else np.dtype(_NUMBERS[kind])
     if "*" not in parameter:
-        return lambda a, real: wanted(real).type(a)
+        return lambda a, real: (real if own is None else own).type(a)
 
     def array(a, real):
-        if a is not None and a.dtype != wanted(real):  # its bytes would be taken for other numbers
-            raise TypeError(f"{parameter}: expected an array of {wanted(real)}, got {a.dtype}")
+        wanted = real if own is None else own
+        if a is not None and a.dtype != wanted:  # its bytes would be taken for other numbers
+            raise TypeError(f"{parameter}: expected an array of {wanted}, got {a.dtype}")
         return np.uintp(0) if a is None else a
 
     return array
