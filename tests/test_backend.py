@@ -4,11 +4,13 @@ tests/standin holds a module named cupy that behaves as CuPy does, on NumPy.  Wi
 the library runs as on a GPU, in a process of its own.
 """
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +150,24 @@ def test_out_of_memory_names_the_batch(error):
     named = pytest.raises(backend.OutOfMemory, match=r"a batch of 77 .* smaller batch")
     with named, backend.memory_for(77):
         raise error
+
+
+def test_out_of_memory_lets_the_batch_go():
+    class Values(np.ndarray):
+        pass
+
+    def layers(seen):
+        values = np.zeros(3).view(Values)
+        seen.append(weakref.ref(values))
+        raise MemoryError
+
+    seen = []
+    try:
+        with backend.memory_for(77):
+            layers(seen)
+    except backend.OutOfMemory:
+        gc.collect()
+        assert seen[0]() is None  # while the error is still being handled
 
 
 def test_other_errors_pass():
