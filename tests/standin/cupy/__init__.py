@@ -513,7 +513,7 @@ cuda = types.SimpleNamespace(
         CUDA_R_64F=1,
         getDeviceProperties=lambda device: {"name": b"stand-in"},
     ),
-    Device=lambda: types.SimpleNamespace(compute_capability="80"),
+    Device=lambda: types.SimpleNamespace(compute_capability="80", pci_bus_id="0000:00:1E.0"),
     cublas=blas,
     get_cublas_handle=lambda: "handle",
     get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),
