@@ -116,7 +116,10 @@ def test_any_layout(workspace, rng, monkeypatch):
     def spread(a):
         return a.repeat(2, axis=3)[..., ::2]
 
-    for layout in (side_by_side, columns, spread):
+    def backwards(a):
+        return xp.flip(xp.ascontiguousarray(xp.flip(a, axis=(0, 1))), axis=(0, 1))
+
+    for layout in (side_by_side, columns, spread, backwards):
         check(arrays, None, 0.5, np.float64, layout)
 
 

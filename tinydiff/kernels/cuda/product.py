@@ -97,6 +97,6 @@ def _apart(a) -> int | None:
 
 
 def _readable(a):
-    """a, copied if neither its rows nor its columns are contiguous"""
-    ready = _leading(a) is not None or _leading(_t(a)) is not None
+    """a, copied if neither its rows nor its columns are contiguous, or it runs backwards"""
+    ready = min(a.strides) >= 0 and (_leading(a) is not None or _leading(_t(a)) is not None)
     return a if ready else cupy.ascontiguousarray(a)
