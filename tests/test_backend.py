@@ -91,9 +91,11 @@ BAD_STATES = {  # see tests/standin/cupy: what the sentence must say
     "old driver": ["driver version is insufficient", "newer NVIDIA driver"],
     "no GPU": ["no CUDA-capable device", "CUDA_VISIBLE_DEVICES"],
     "full": ["Out of memory", "other processes", "nvidia-smi"],
+    "no room for cuBLAS": ["NOT_INITIALIZED", "other processes", "nvidia-smi"],
     "no cuBLAS": ["libcublasLt.so.12", "cupy-cuda12x[ctk]", "cupy-cuda13x[ctk]"],
     "no headers": ["CUDA headers", "[ctk]"],
-    "other CUDA": ["no kernel image", "[ctk]"],
+    "other CUDA": ["no kernel image", "cupy-cuda12x[ctk]"],
+    "old GPU": ["invalid value for --gpu-architecture", "cupy-cuda12x[ctk]"],
 }
 
 

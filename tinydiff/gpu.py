@@ -20,11 +20,15 @@ _REMEDIES = {  # what is found in CuPy's many errors: what helps
     "InsufficientDriver": "install a newer NVIDIA driver, or the CuPy of an older CUDA version",
     "NoDevice": _HIDDEN,
     "DevicesUnavailable": "another process has the GPU to itself, see nvidia-smi",
-    "out of memory|OutOfMemory|ALLOC_FAILED": (
+    "out of memory|OutOfMemory|ALLOC_FAILED|CUBLAS_STATUS_NOT_INITIALIZED": (
         "other processes hold the GPU's memory, see nvidia-smi: end one, or choose another GPU "
         "with CUDA_VISIBLE_DEVICES"
     ),
-    r"NoKernelImage|lib\w+\.so|NVRTC|CUDA headers|open source file|import CuPy": _OTHER_CUPY,
+    r"NoKernelImage|gpu-architecture": (
+        "its CUDA version does not know this GPU: 13 knows those of compute capability 7.5 and "
+        "more, 12 older ones too: pip install 'cupy-cuda12x[ctk]'"
+    ),
+    r"lib\w+\.so|NVRTC|CUDA headers|open source file|import CuPy": _OTHER_CUPY,
 }
 
 

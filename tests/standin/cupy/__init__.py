@@ -453,8 +453,10 @@ _STATES = {  # CUPY_STANDIN_STATE: what the real CuPy raises, where it first not
         "OutOfMemoryError",
         "Out of memory allocating 512 bytes",
     ),
+    "no room for cuBLAS": ("product", "RuntimeError", "CUBLAS_STATUS_NOT_INITIALIZED"),
     "no cuBLAS": ("product", "ImportError", 'Failure finding "libcublasLt.so.12": No such file'),
     "no headers": ("product", "RuntimeError", "\n====\nCuPy failed to find CUDA headers\n===="),
+    "old GPU": ("product", "RuntimeError", "nvrtc: error: invalid value for --gpu-architecture"),
     "other CUDA": ("product", "RuntimeError", "cudaErrorNoKernelImageForDevice: no kernel image"),
 }
 
