@@ -66,7 +66,7 @@ clean:  ## remove what the targets made, except runs/
 	rm -rf .venv-gpu
 	$(PYTHON) -m venv .venv-gpu
 	$(GPU) -m pip install -q torch==2.13.0 $(TORCH_FOR_$(CUDA))
-	$(GPU) -m pip install -q 'cupy-cuda$(CUDA)x[ctk]' -e '.[cuda$(CUDA),gpu]'
+	$(GPU) -m pip install -q -e '.[cuda$(CUDA),gpu]'
 	touch $@
 
 .venv-bench/ready: setup.cfg pyproject.toml
