@@ -65,7 +65,7 @@ def test_denoiser_without_labels_says_so_to_a_conditional_model():
 
 def test_denoiser_turns_v_into_eps():
     x0, eps = pictures(), pictures()[::-1].copy()
-    x_t, v = V.q_sample(x0, T, eps), V.velocity(x0, T, eps)
+    x_t, v = V.q_sample(x0, T, eps), V.target(x0, T, eps)
     same(denoiser(lambda x, t, cond: Tensor(v), V)(x_t, T), to_numpy(eps))
 
 

@@ -68,6 +68,67 @@ def test_cosine_follows_its_curve_until_the_cap():
     assert NoiseSchedule.cosine(s=0.1).betas[0] > COSINE.betas[0]
 
 
+def test_scaled_linear_leaves_stable_diffusions_share_of_the_picture():
+    """Lin et al., table 1: √ᾱ_T = 0.068265, snr 0.004682."""
+    schedule = NoiseSchedule.scaled_linear()
+    assert (schedule.T, schedule.betas[0]) == (1000, pytest.approx(0.00085, rel=1e-14))
+    assert schedule.betas[-1] == pytest.approx(0.012, rel=1e-14)
+    np.testing.assert_allclose(np.diff(np.sqrt(schedule.betas), n=2), 0, atol=1e-15)
+    assert schedule.sqrt_alphas_cumprod[-1] == pytest.approx(0.068265, abs=5e-7)
+    assert schedule.snr[-1] == pytest.approx(0.004682, abs=5e-7)
+
+
+@pytest.mark.parametrize(("start", "end", "tau"), [(-3, 3, 1), (0, 3, 0.7), (-3, 1, 1.1)])
+def test_sigmoid_follows_its_curve_until_the_cap(start, end, tau):
+    sigmoid = lambda z: 1 / (1 + math.exp(-z))
+    low, high = sigmoid(start / tau), sigmoid(end / tau)
+    curve = [
+        (high - sigmoid((start + (t + 1) / 1000 * (end - start)) / tau)) / (high - low)
+        for t in range(1000)
+    ]
+    schedule = NoiseSchedule.sigmoid(1000, start, end, tau)
+    np.testing.assert_allclose(schedule.alphas_cumprod[:-1], curve[:-1], rtol=1e-10)
+    assert schedule.betas[-1] == 0.999
+
+
+def test_sigmoid_is_symmetric_by_default():
+    levels = np.append(1.0, NoiseSchedule.sigmoid(100).alphas_cumprod)
+    assert levels[50] == pytest.approx(0.5, abs=1e-12)
+    np.testing.assert_allclose(levels[1:-1], 1 - levels[-2:0:-1], rtol=1e-10)
+
+
+def test_from_alphas_cumprod_gives_them_back():
+    for schedule in (LINEAR, COSINE, NoiseSchedule.scaled_linear(), NoiseSchedule.sigmoid(7)):
+        again = NoiseSchedule.from_alphas_cumprod(schedule.alphas_cumprod)
+        np.testing.assert_allclose(again.alphas_cumprod, schedule.alphas_cumprod, rtol=1e-12)
+        np.testing.assert_allclose(again.betas, schedule.betas, rtol=1e-11)
+        assert again.timesteps.tolist() == list(range(schedule.T))
+
+
+@pytest.mark.parametrize(
+    "schedule", [LINEAR, COSINE, NoiseSchedule.scaled_linear(), LINEAR.respaced(50)]
+)
+def test_zero_terminal_snr_stretches_the_signal(schedule):
+    zero = schedule.zero_terminal_snr()
+    root, before = zero.sqrt_alphas_cumprod, schedule.sqrt_alphas_cumprod
+    assert root[0] == pytest.approx(before[0], rel=1e-12)
+    floor = min(2.0**-24, zero.alphas_cumprod[-2] / 2)  # linear's last step but one is below 2⁻²⁴
+    assert zero.alphas_cumprod[-1] == pytest.approx(floor, rel=1e-9)
+    # All but the last lie on one straight line with where they were, which ends at 0.
+    slope = (root[:-1] - root[0]) / (before[:-1] - before[0] + (before[:-1] == before[0]))
+    np.testing.assert_allclose(slope[1:], before[0] / (before[0] - before[-1]), rtol=1e-8)
+    assert zero.timesteps.tolist() == schedule.timesteps.tolist()
+
+
+def test_zero_terminal_snr_falls_to_the_end():
+    """diffusers sets the last ᾱ to 2⁻²⁴ here, above the one before."""
+    zero = LINEAR.zero_terminal_snr()
+    assert zero.alphas_cumprod[-1] < zero.alphas_cumprod[-2] < 2.0**-24
+    assert NoiseSchedule.scaled_linear().zero_terminal_snr().alphas_cumprod[-1] == pytest.approx(
+        2.0**-24, rel=1e-9
+    )
+
+
 @BOTH
 def test_prior_and_ends(schedule):
     assert schedule.alphas_cumprod_prev[0] == 1
@@ -209,6 +270,20 @@ def test_respaced_visits_no_step_twice():
         (lambda: NoiseSchedule.cosine(-1), "T: "),
         (lambda: NoiseSchedule.cosine(10, s=-0.1), "s: "),
         (lambda: NoiseSchedule.cosine(10, max_beta=1.0), "max_beta"),
+        (lambda: NoiseSchedule.scaled_linear(10, beta_start=-1), "beta_start: .*-1"),
+        (lambda: NoiseSchedule.scaled_linear(10, beta_end=1), "beta_end: "),
+        (lambda: NoiseSchedule.sigmoid(10, start=3), "start: .*below end = 3.0, got 3"),
+        (lambda: NoiseSchedule.sigmoid(10, end=float("inf")), "start: "),
+        (lambda: NoiseSchedule.sigmoid(10, tau=0), "tau: "),
+        (lambda: NoiseSchedule.sigmoid(10, max_beta=0), "max_beta"),
+        (lambda: NoiseSchedule.from_alphas_cumprod([]), "alphas_cumprod"),
+        (lambda: NoiseSchedule.from_alphas_cumprod([[0.5]]), "alphas_cumprod"),
+        (lambda: NoiseSchedule.from_alphas_cumprod([1.0]), r"cumprod\[0\] = 1.0 after 1.0"),
+        (lambda: NoiseSchedule.from_alphas_cumprod([0.9, 0.5, 0.5]), r"\[2\] = 0.5 after 0.5"),
+        (lambda: NoiseSchedule.from_alphas_cumprod([0.9, 0.5, 0.6]), r"\[2\] = 0.6 after 0.5"),
+        (lambda: NoiseSchedule.from_alphas_cumprod([0.9, 0.0]), r"\[1\] = 0.0"),
+        (lambda: NoiseSchedule.from_alphas_cumprod([float("nan")]), r"\[0\] = nan"),
+        (lambda: NoiseSchedule.linear(1).zero_terminal_snr(), "T ≥ 2"),
         (lambda: LINEAR.respaced(0), "steps: .* got 0"),
         (lambda: LINEAR.respaced(1001), "steps: .*1000, got 1001"),
         (lambda: LINEAR.respaced(2.5), "steps: "),

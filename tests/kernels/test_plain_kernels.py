@@ -8,7 +8,7 @@ import pytest
 
 from tinydiff import kernels
 from tinydiff.kernels import plain
-from tinydiff.kernels.special import erfc
+from tinydiff.kernels.special import erfc, log_erfcx
 from tinydiff.kernels.window import Window
 
 WINDOWS = [
@@ -112,3 +112,12 @@ def test_erfc_against_the_standard_library():
     wanted = np.array([math.erfc(v) for v in x])
     np.testing.assert_allclose(erfc(x), wanted, rtol=0, atol=4e-15)
     assert erfc(x.astype(np.float32)).dtype == np.float32
+
+
+def test_log_erfcx_against_the_standard_library_and_its_limit():
+    x = np.linspace(0, 6, 2001)
+    wanted = [v * v + math.log(math.erfc(v)) for v in x]
+    np.testing.assert_allclose(log_erfcx(x), wanted, rtol=0, atol=3e-14)
+    far = np.geomspace(6, 1e6, 200)
+    series = 1 - 1 / (2 * far**2) + 3 / (4 * far**4) - 15 / (8 * far**6) + 105 / (16 * far**8)
+    np.testing.assert_allclose(log_erfcx(far), np.log(series / far / math.sqrt(math.pi)), atol=4e-6)

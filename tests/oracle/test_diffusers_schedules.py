@@ -85,6 +85,27 @@ def test_schedules_agree_to_float32(name):
     np.testing.assert_allclose(theirs.alphas_cumprod, SCHEDULES[name].alphas_cumprod, rtol=2e-5)
 
 
+def test_scaled_linear_agrees_to_float32():
+    theirs = diffusers.DDPMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012
+    )
+    ours = NoiseSchedule.scaled_linear()
+    np.testing.assert_allclose(theirs.betas, ours.betas, rtol=2e-5)
+    np.testing.assert_allclose(theirs.alphas_cumprod, ours.alphas_cumprod, rtol=2e-5)
+
+
+def test_zero_terminal_snr():
+    from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
+
+    for schedule in (*SCHEDULES.values(), NoiseSchedule.scaled_linear()):
+        theirs = rescale_zero_terminal_snr(torch.tensor(schedule.betas))
+        ours = schedule.zero_terminal_snr()
+        np.testing.assert_allclose(ours.betas[:-1], theirs[:-1], rtol=1e-9)
+        assert theirs[-1] == 1
+    euler = diffusers.EulerDiscreteScheduler(rescale_betas_zero_snr=True)
+    assert ours.alphas_cumprod[-1] == pytest.approx(float(euler.alphas_cumprod[-1]), rel=1e-6)
+
+
 @NAMES
 def test_q_sample_and_velocity(name):
     theirs = scheduler(diffusers.DDPMScheduler, name)
@@ -92,10 +113,10 @@ def test_q_sample_and_velocity(name):
     x0, noise = rng.uniform(-1, 1, SHAPE), rng.standard_normal(SHAPE)
     t = np.array([0, 500, 999])
     args = torch.tensor(x0), torch.tensor(noise), torch.tensor(t)
-    ours = GaussianDiffusion(SCHEDULES[name])
+    ours = GaussianDiffusion(SCHEDULES[name], "v")
     x0, noise = asarray(x0), asarray(noise)
     np.testing.assert_allclose(to_numpy(ours.q_sample(x0, t, noise)), theirs.add_noise(*args))
-    np.testing.assert_allclose(to_numpy(ours.velocity(x0, t, noise)), theirs.get_velocity(*args))
+    np.testing.assert_allclose(to_numpy(ours.target(x0, t, noise)), theirs.get_velocity(*args))
 
 
 @NAMES
@@ -141,3 +162,15 @@ def test_ddim_step_by_step(name, prediction, prediction_type, clip, eta):
     settings = dict(eta=eta, use_clipped_model_output=True)
     generator = torch.Generator().manual_seed(1)
     compare(ours, their_film(theirs, x_T, 50, generator=generator, **settings), 50)
+
+
+@NAMES
+def test_learned_variance(name):
+    theirs = scheduler(diffusers.DDPMScheduler, name, variance_type="learned_range")
+    ours = GaussianDiffusion(SCHEDULES[name], learned_variance=True)
+    x, output = np.random.default_rng(0).standard_normal((2, 1, 4, 4, 2))
+    output = np.concatenate([x, output], axis=-1)
+    for t in (1, 500, 999):
+        _, log_variance = ours.p_mean_variance(asarray(x), np.array([t]), asarray(output))
+        theirs_log = theirs._get_variance(t, torch.tensor(output[..., 2:]))
+        np.testing.assert_allclose(to_numpy(log_variance), theirs_log, rtol=1e-4)

@@ -5,21 +5,35 @@
     denoise = classifier_free(model, diffusion, labels, scale=2.0)     # or denoiser(...)
     *_, pictures = sample_ddim(denoise, x_T, diffusion.schedule)       # in 50 steps
 
+A network may predict ε, x_0, v, the score or a flow (`parametrisation`), learn a variance too
+(`learned_variance`), be trained with other weights (`weights`) at other steps (`timesteps`), or at
+any noise level, by `EDM`.  `continuous` holds the SDEs behind it all.
+
 `sample_ddpm` is Ho et al.'s Algorithm 2, in as many steps as the schedule has.  `Pipeline` holds
 all of it together and comes back from a checkpoint.
 """
 
+from tinydiff.diffusion.continuous import EDMSDE, VESDE, VPSDE, SubVPSDE
 from tinydiff.diffusion.denoiser import denoiser
+from tinydiff.diffusion.edm import EDM
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.diffusion.guidance import classifier_free
 from tinydiff.diffusion.pipeline import Pipeline
 from tinydiff.diffusion.samplers import sample_ddim, sample_ddpm
 from tinydiff.diffusion.schedule import NoiseSchedule
+from tinydiff.diffusion.timesteps import LossAwareTimesteps, UniformTimesteps
 
 __all__ = [
+    "EDM",
+    "EDMSDE",
+    "VESDE",
+    "VPSDE",
     "GaussianDiffusion",
+    "LossAwareTimesteps",
     "NoiseSchedule",
     "Pipeline",
+    "SubVPSDE",
+    "UniformTimesteps",
     "classifier_free",
     "denoiser",
     "sample_ddim",

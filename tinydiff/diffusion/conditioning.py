@@ -56,3 +56,22 @@ def drop_labels(labels: np.ndarray, null: int, rate: float, rng: np.random.Gener
     if not 0 <= rate <= 1:
         raise ValueError(f"drop: expected a probability in [0, 1], got {rate}")
     return np.where(rng.random(len(labels)) < rate, null, labels)
+
+
+def training_labels(model, cond, x0, drop: float, rng: np.random.Generator) -> np.ndarray | None:
+    """What ``model`` is told of pictures x0 in training: ``cond``, some dropped; None if it is
+    unconditional.
+
+    Raises ValueError or TypeError for labels that do not fit, or if a conditional model gets none.
+    """
+    null = null_label(model)
+    if cond is None:
+        if null is not None:
+            raise ValueError(
+                "cond: the model is conditional and learns from labels; "
+                f"give {null}, the null label, to pictures that have none"
+            )
+        return None
+    labels = class_labels(model, cond)
+    check_count(labels, x0)
+    return drop_labels(labels, null, drop, rng)

@@ -20,24 +20,34 @@ from tinydiff.tensor import Tensor
 
 
 def denoiser(model, diffusion: GaussianDiffusion, cond=None) -> Callable:
-    """denoise(x, t) -> eps: x and eps (N, ...) backend arrays, t (N,) host integers.
+    """denoise(x, t) -> eps: x and eps (N, ...) backend arrays, t (N,) host numbers in 0 … T−1.
 
     model  called as model(x, t, cond); put it into evaluation mode first, with ``model.eval()``
     cond   a label for each of the N pictures; without it a conditional model is told "no label"
 
     Raises ValueError for labels the model does not know, or not as many as pictures.
     """
+    predict = predictor(model, cond)
+
+    def denoise(x, t):
+        output, _ = diffusion.split(x, predict(x, t))
+        return diffusion.to_eps(x, t, output)
+
+    return denoise
+
+
+def predictor(model, cond=None) -> Callable:
+    """predict(x, t) -> what the network says, be it ε, v or a flow's velocity; as `denoiser`."""
     labels = None if cond is None else class_labels(model, cond)
     null, team = null_label(model), team_of(model)
 
-    def denoise(x, t):
+    def predict(x, t):
         if labels is not None:
             check_count(labels, x)
             told = labels
         else:
             told = None if null is None else np.full(len(x), null)
         with no_grad(), kernels.single_threaded_blas, team, memory_for(len(x)):
-            predicted = model(Tensor(x), t, told).data
-        return diffusion.eps_from_v(x, t, predicted) if diffusion.prediction == "v" else predicted
+            return model(Tensor(x), t, told).data
 
-    return denoise
+    return predict

@@ -1,15 +1,12 @@
 """Gaussian diffusion: noise added to pictures, and the loss that teaches a network to see it.
 
-    x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε,       ε ~ N(0, I)
-    v_t = √ᾱ_t ε − √(1−ᾱ_t) x_0
+    q(x_t | x_0) = N(√ᾱ_t x_0, (1−ᾱ_t) I)        x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε,   ε ~ N(0, I)
+    q(x_{t−1} | x_t, x_0) = N(μ̃_t, β̃_t I)        p(x_{t−1} | x_t): the same with the network's x_0
 
-With ᾱ_t = cos²φ these two lines turn the pair (x_0, ε) by the angle φ into the pair (x_t, v_t).
-The network sees x_t and predicts ε or v; turning back gives everything else.
+The network sees x_t and predicts ε, or something else that says as much (`parametrisation`).  How
+its errors are weighed is in `weights`, which steps it is shown in `timesteps`.
 
-Sources: J. Ho et al., "Denoising Diffusion Probabilistic Models", 2020, section 3; T. Salimans
-and J. Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", 2022, appendix D (v);
-T. Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy", 2023, section 3.4;
-D. Kingma et al., "Variational Diffusion Models", 2021, appendix I.1 (evenly spread t).
+Source: J. Ho et al., "Denoising Diffusion Probabilistic Models", 2020, section 3.
 """
 
 from __future__ import annotations
@@ -18,62 +15,66 @@ import numpy as np
 
 from tinydiff import backend, ops
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.diffusion.conditioning import (
-    check_count,
-    class_labels,
-    drop_labels,
-    null_label,
+from tinydiff.diffusion import parametrisation
+from tinydiff.diffusion.conditioning import training_labels
+from tinydiff.diffusion.learned_variance import (
+    bound_in_bits,
+    interpolated_log_variance,
+    split_output,
 )
+from tinydiff.diffusion.parametrisation import check_pictures, check_prediction, column
 from tinydiff.diffusion.schedule import NoiseSchedule
+from tinydiff.diffusion.timesteps import LossAwareTimesteps, UniformTimesteps
+from tinydiff.diffusion.weights import loss_weights
 from tinydiff.tensor import Tensor
 
 
 class GaussianDiffusion:
     """The forward process of a schedule, its posterior, and Algorithm 1.
 
-    schedule    the NoiseSchedule
-    prediction  what the network predicts: the noise, "eps", or the velocity, "v"
+    schedule          the NoiseSchedule
+    prediction        what the network predicts: "eps", "x0", "v", "score" or "flow"
+    learned_variance  whether it predicts a variance too, with a second half of its channels
 
     Pictures x are floating-point backend arrays (N, ...) in [−1, 1]; t is an array (N,), a step in
-    0 … T−1 for each picture, whole or (but for `q_posterior`) in between.  Results have the dtype
-    of x.  Every method raises ValueError or TypeError for arrays that do not fit.
+    0 … T−1 for each picture, whole or, where nothing is said of t − 1, in between.  Results have
+    the dtype of x.  Every method raises ValueError or TypeError for arrays that do not fit.
     """
 
-    def __init__(self, schedule: NoiseSchedule, prediction: str = "eps"):
-        if prediction not in ("eps", "v"):
-            raise ValueError(f"prediction: expected 'eps' or 'v', got {prediction!r}")
+    def __init__(
+        self, schedule: NoiseSchedule, prediction: str = "eps", *, learned_variance: bool = False
+    ):
+        check_prediction(prediction)
         self.schedule = schedule
         self.prediction = prediction
+        self.learned_variance = learned_variance
 
     def q_sample(self, x0, t, noise):
         """x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε: jump from the clean picture to step t at once."""
-        signal, sigma = self._signal_and_sigma(x0, t, noise=noise)
-        return signal * x0 + sigma * noise
+        check_pictures(x0, noise=noise)
+        signal, sigma = self._signal_and_sigma(t, x0)
+        return column(signal, x0) * x0 + column(sigma, x0) * noise
 
-    def velocity(self, x0, t, noise):
-        """v = √ᾱ_t ε − √(1−ᾱ_t) x_0"""
-        signal, sigma = self._signal_and_sigma(x0, t, noise=noise)
-        return signal * noise - sigma * x0
+    def target(self, x0, t, noise):
+        """What the network should answer when it is shown x_t."""
+        check_pictures(x0, noise=noise)
+        return parametrisation.target(self.prediction, x0, noise, *self._signal_and_sigma(t, x0))
+
+    def to_x0(self, x_t, t, output):
+        """x_0 according to the network's output for x_t (without its variance)."""
+        return self._convert(parametrisation.to_x0, self.prediction, x_t, t, output=output)
+
+    def to_eps(self, x_t, t, output):
+        """ε according to the network's output for x_t (without its variance)."""
+        return self._convert(parametrisation.to_eps, self.prediction, x_t, t, output=output)
 
     def predict_x0(self, x_t, t, eps):
-        """x_0 = (x_t − √(1−ᾱ_t) ε) / √ᾱ_t"""
-        signal, sigma = self._signal_and_sigma(x_t, t, eps=eps)
-        return (x_t - sigma * eps) / signal
+        """x_0 = (x_t − √(1−ᾱ_t) ε) / √ᾱ_t, whatever the network predicts"""
+        return self._convert(parametrisation.to_x0, "eps", x_t, t, eps=eps)
 
     def predict_eps(self, x_t, t, x0):
-        """ε = (x_t − √ᾱ_t x_0) / √(1−ᾱ_t)"""
-        signal, sigma = self._signal_and_sigma(x_t, t, x0=x0)
-        return (x_t - signal * x0) / sigma
-
-    def x0_from_v(self, x_t, t, v):
-        """x_0 = √ᾱ_t x_t − √(1−ᾱ_t) v"""
-        signal, sigma = self._signal_and_sigma(x_t, t, v=v)
-        return signal * x_t - sigma * v
-
-    def eps_from_v(self, x_t, t, v):
-        """ε = √(1−ᾱ_t) x_t + √ᾱ_t v"""
-        signal, sigma = self._signal_and_sigma(x_t, t, v=v)
-        return sigma * x_t + signal * v
+        """ε = (x_t − √ᾱ_t x_0) / √(1−ᾱ_t), whatever the network predicts"""
+        return self._convert(parametrisation.to_eps, "x0", x_t, t, x0=x0)
 
     def q_posterior(self, x0, x_t, t):
         """Mean, variance and log variance of q(x_{t−1} | x_t, x_0) = N(μ̃_t, β̃_t I).
@@ -84,12 +85,28 @@ class GaussianDiffusion:
         schedule = self.schedule
         check_pictures(x_t, x0=x0)
         t = self._check_steps(t, x_t)
-        mean = (
-            _per_picture(schedule.posterior_mean_coef1, t, x_t) * x0
-            + _per_picture(schedule.posterior_mean_coef2, t, x_t) * x_t
+        return (
+            column(schedule.posterior_mean_coef1[t], x_t) * x0
+            + column(schedule.posterior_mean_coef2[t], x_t) * x_t,
+            column(schedule.posterior_variance[t], x_t),
+            column(schedule.posterior_log_variance_clipped[t], x_t),
         )
-        variance = _per_picture(schedule.posterior_variance, t, x_t)
-        return mean, variance, _per_picture(schedule.posterior_log_variance_clipped, t, x_t)
+
+    def split(self, x, output):
+        """The network's output for x: its prediction, and v of `learned_variance`, or None."""
+        if self.learned_variance:
+            return split_output(output, x)
+        if output.shape != x.shape:
+            raise ValueError(f"model: expected output of shape {x.shape}, got {output.shape}")
+        return output, None
+
+    def p_mean_variance(self, x_t, t, output):
+        """Mean and log variance of p(x_{t−1} | x_t) according to the network's whole output.
+
+        The log variance is (N, 1, ..., 1), ln β̃_t as in `q_posterior`, or, if it is learned,
+        like x_t.  Output and results may be Tensors.
+        """
+        return self._p(x_t, t, *self.split(x_t, output))
 
     def training_loss(
         self,
@@ -99,65 +116,59 @@ class GaussianDiffusion:
         cond=None,
         drop: float = 0.1,
         weighting: str = "simple",
+        timesteps: UniformTimesteps | LossAwareTimesteps | None = None,
         rng: np.random.Generator | None = None,
     ) -> Tensor:
         """Algorithm 1: E[ w_t (target − model(x_t, t, cond))² ] with t ~ U{0 … T−1}, a scalar.
 
-        The mean is over pictures and pixels.  Each t is uniform by itself; those of one batch are
-        spread evenly over 0 … T−1, which makes the gradient less noisy.
+        The mean is over pictures and pixels.  A network that learns the variance gets L_hybrid
+        (`learned_variance`): L_vlb/1000 is added.
 
-        model      model(x, t, cond) -> Tensor of x's shape; t and cond are host integers (N,)
+        model      model(x, t, cond) -> Tensor of x's shape, or of twice its channels if it learns
+                   the variance; t and cond are host integers (N,)
         cond       labels (N,) for a conditional model; each becomes the null label, "none",
                    with probability ``drop``, for classifier-free guidance
-        weighting  "simple": w_t = 1, Ho et al.'s L_simple;
-                   "min_snr": the weight on the error of x_0, snr_t, is capped at 5
+        weighting  w_t: "simple", which is 1, or another of `weights`
+        timesteps  chooses t, by default all alike and evenly spread within a batch
         rng        draws t, then the noise, then the drops; the process's generator by default
         """
         rng = backend.rng if rng is None else rng
-        null = null_label(model)
-        if null is not None and cond is None:
-            raise ValueError(
-                "cond: the model is conditional and learns from labels; "
-                f"give {null}, the null label, to pictures that have none"
-            )
         x0 = check_pictures(asarray(x0))
-        # Evenly spread from a random start: each t is uniform, yet no batch is all easy or hard.
-        T = self.schedule.T
-        t = (rng.integers(T) + np.arange(len(x0)) * T // len(x0)) % T
         weights = self.loss_weights(weighting)
+        timesteps = UniformTimesteps(self.schedule.T) if timesteps is None else timesteps
+        t, factors = timesteps.draw(len(x0), rng)
         noise = randn(x0.shape, rng=rng, dtype=x0.dtype)
-        if cond is not None:
-            labels = class_labels(model, cond)
-            check_count(labels, x0)
-            cond = drop_labels(labels, null, drop, rng)
+        labels = training_labels(model, cond, x0, drop, rng)
 
-        predicted = model(Tensor(self.q_sample(x0, t, noise)), t, cond)
-        if predicted.shape != x0.shape:
-            raise ValueError(f"model: expected output of shape {x0.shape}, got {predicted.shape}")
-        target = noise if self.prediction == "eps" else self.velocity(x0, t, noise)
-        if weighting == "simple":
-            return ops.mse_loss(predicted, target)
-        return (
-            ops.mse_loss(predicted, target, reduction="none") * _per_picture(weights, t, x0)
-        ).mean()
+        x_t = self.q_sample(x0, t, noise)
+        predicted, v = self.split(x_t, model(Tensor(x_t), t, labels))
+        squared = ops.mse_loss(predicted, self.target(x0, t, noise), reduction="none")
+        losses = squared.reshape(len(x0), -1).mean(axis=1) * asarray(weights[t], x0.dtype)
+        if v is not None:  # λ L_vlb = λ T E[L_t], which leaves the mean as it is
+            q, p = self.q_posterior(x0, x_t, t), self._p(x_t, t, predicted.data, v)
+            losses = losses + bound_in_bits(x0, t, q, p) * (self.schedule.T / 1000)
+        timesteps.update(t, losses.data)
+        return (losses * asarray(factors, x0.dtype)).mean()
 
     def loss_weights(self, weighting: str) -> np.ndarray:
-        """w_t (T,), the weight of step t's squared error of ε or v, as float64.
+        """w_t (T,), the weight of step t's squared error of the prediction, as float64."""
+        return loss_weights(weighting, self.schedule, self.prediction)
 
-        The error of x_0 is that of ε over snr, and that of v over snr + 1.
-        """
-        snr = self.schedule.snr
-        if weighting == "simple":
-            return np.ones_like(snr)
-        if weighting == "min_snr":
-            return np.minimum(snr, 5) / (snr if self.prediction == "eps" else snr + 1)
-        raise ValueError(f"weighting: expected 'simple' or 'min_snr', got {weighting!r}")
+    def _p(self, x_t, t, predicted, v):
+        """Mean and log variance of p(x_{t−1} | x_t) from the two halves of an output"""
+        mean, _, log_variance = self.q_posterior(self.to_x0(x_t, t, predicted), x_t, t)
+        if v is not None:
+            log_variance = interpolated_log_variance(self.schedule, to_numpy(t), v)
+        return mean, log_variance
 
-    def _signal_and_sigma(self, x, t, **other):
-        """√ᾱ_t and √(1−ᾱ_t) for each picture, after a look at the arguments."""
-        check_pictures(x, **other)
-        both = self.schedule.signal_and_sigma(self._check_steps(t, x, "iuf"))
-        return tuple(_like(x, a) for a in both)
+    def _convert(self, conversion, prediction: str, x_t, t, **known):
+        check_pictures(x_t, **known)
+        (y,) = known.values()
+        return conversion(prediction, x_t, y, *self._signal_and_sigma(t, x_t))
+
+    def _signal_and_sigma(self, t, x) -> tuple[np.ndarray, np.ndarray]:
+        """√ᾱ_t and √(1−ᾱ_t) for each picture, on the host"""
+        return self.schedule.signal_and_sigma(self._check_steps(t, x, "iuf"))
 
     def _check_steps(self, t, x, kinds: str = "iu") -> np.ndarray:
         t, T = to_numpy(t), self.schedule.T
@@ -169,29 +180,3 @@ class GaussianDiffusion:
         if t.size and not 0 <= t.min() <= t.max() <= T - 1:
             raise ValueError(f"t: expected steps in 0 … {T - 1}, got {t.min()} … {t.max()}")
         return t
-
-
-def check_pictures(x, **others):
-    """x, if it is a floating-point (N, ...) array and the others are of its shape and dtype."""
-    if x.dtype.kind != "f" or x.ndim < 1:
-        raise TypeError(
-            "expected floating-point pictures (N, ...) in [−1, 1], "
-            f"got {x.dtype} of shape {x.shape}"
-        )
-    for name, other in others.items():
-        if other.shape != x.shape or other.dtype != x.dtype:
-            raise ValueError(
-                f"{name}: expected {x.dtype} of shape {x.shape} like the other picture, "
-                f"got {other.dtype} of shape {other.shape}"
-            )
-    return x
-
-
-def _per_picture(coefficients: np.ndarray, t: np.ndarray, x):
-    """coefficients[t], looked up in float64, as an array of x's dtype that multiplies x."""
-    return _like(x, coefficients[t])
-
-
-def _like(x, numbers: np.ndarray):
-    """(N,) as an array of x's dtype that multiplies x (N, ...)"""
-    return asarray(numbers.reshape(-1, *[1] * (x.ndim - 1)), dtype=x.dtype)

@@ -9,8 +9,12 @@ picture stands before step 0: there ᾱ = 1.
 
 Sources: J. Ho et al., "Denoising Diffusion Probabilistic Models", 2020 (linear; section 2);
 A. Nichol and P. Dhariwal, "Improved Denoising Diffusion Probabilistic Models", 2021 (cosine:
-section 3.2; fewer steps: section 4); S. Lin et al., "Common Diffusion Noise Schedules and Sample
-Steps are Flawed", 2023, section 3.3 (sampling has to begin at the last step).
+section 3.2; fewer steps: section 4); R. Rombach et al., "High-Resolution Image Synthesis with
+Latent Diffusion Models", 2022 (scaled_linear, in their code); A. Jabri et al., "Scalable Adaptive
+Computation for Iterative Generation", 2022, and T. Chen, "On the Importance of Noise Scheduling
+for Diffusion Models", 2023, section 2.1 (sigmoid); S. Lin et al., "Common Diffusion Noise Schedules
+and Sample Steps are Flawed", 2023 (sampling has to begin at the last step: section 3.3; zero
+terminal snr: algorithm 1).
 """
 
 from __future__ import annotations
@@ -86,10 +90,73 @@ class NoiseSchedule:
         """
         if not s >= 0:
             raise ValueError(f"s: expected a number ≥ 0, got {s}")
+        u = np.arange(positive_int("T", T) + 1) / T
+        return cls._falling(np.cos((u + s) / (1 + s) * np.pi / 2) ** 2, max_beta)
+
+    @classmethod
+    def scaled_linear(
+        cls, T: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012
+    ) -> NoiseSchedule:
+        """√β rises evenly: the schedule of latent diffusion, with Stable Diffusion's ends.
+
+        As with `linear`, the ends are made for T = 1000.  Much of the picture, √ᾱ = 0.068 of it,
+        is left in x_T: see `zero_terminal_snr`.
+        """
+        for name, beta in (("beta_start", beta_start), ("beta_end", beta_end)):
+            if not 0 < beta < 1:
+                raise ValueError(f"{name}: expected a number in (0, 1), got {beta}")
+        return cls(np.linspace(beta_start**0.5, beta_end**0.5, positive_int("T", T)) ** 2)
+
+    @classmethod
+    def sigmoid(
+        cls,
+        T: int = 1000,
+        start: float = -3.0,
+        end: float = 3.0,
+        tau: float = 1.0,
+        max_beta: float = 0.999,
+    ) -> NoiseSchedule:
+        """ᾱ falls from 1 to 0 as a piece of a sigmoid, from start to end: for larger pictures.
+
+            f(u) = σ(end/τ) − σ((start + u (end − start))/τ),    σ(z) = 1/(1 + e⁻ᶻ)
+
+        and β_t as in `cosine`.  A larger start or a smaller tau leaves more steps at high noise.
+        Not to be mixed up with diffusers' "sigmoid", whose betas are a sigmoid.
+        """
+        if not (np.isfinite([start, end]).all() and start < end):
+            raise ValueError(f"start: expected a number below end = {end}, got {start}")
+        if not tau > 0:
+            raise ValueError(f"tau: expected a number > 0, got {tau}")
+        u = np.arange(positive_int("T", T) + 1) / T
+        falling = 1 / (1 + np.exp((start + u * (end - start)) / tau))
+        return cls._falling(falling - falling[-1], max_beta)
+
+    @classmethod
+    def from_alphas_cumprod(cls, alphas_cumprod, timesteps=None) -> NoiseSchedule:
+        """The schedule that has these ᾱ (T,), which fall all the way between 1 and 0.
+
+        timesteps  as in `NoiseSchedule`
+
+        Raises ValueError if they do not fall, and names the first that does not.
+        """
+        levels = np.array(alphas_cumprod, dtype=np.float64)
+        if levels.ndim != 1 or levels.size == 0:
+            raise ValueError(f"alphas_cumprod: expected shape (T,) with T ≥ 1, got {levels.shape}")
+        before = np.append(1.0, levels[:-1])
+        falls = (levels > 0) & (levels < before)
+        if not falls.all():
+            t = int(np.argmin(falls))
+            raise ValueError(
+                "alphas_cumprod: expected numbers that fall all the way between 1 and 0, "
+                f"got alphas_cumprod[{t}] = {levels[t]} after {before[t]}"
+            )
+        return cls(1 - levels / before, timesteps)
+
+    @classmethod
+    def _falling(cls, f: np.ndarray, max_beta: float) -> NoiseSchedule:
+        """ᾱ_t = f_{t+1}/f_0 for f (T + 1,) that falls to 0, but no step's β beyond max_beta."""
         if not 0 < max_beta < 1:
             raise ValueError(f"max_beta: expected a number in (0, 1), got {max_beta}")
-        u = np.arange(positive_int("T", T) + 1) / T
-        f = np.cos((u + s) / (1 + s) * np.pi / 2) ** 2
         return cls(np.minimum(1 - f[1:] / f[:-1], max_beta))
 
     @property
@@ -111,8 +178,26 @@ class NoiseSchedule:
         if steps == self.T:
             return self
         chosen = np.linspace(0, self.T, steps + 1).round().astype(np.int64)[1:] - 1
-        kept = np.append(1.0, self.alphas_cumprod[chosen])
-        return NoiseSchedule(1 - kept[1:] / kept[:-1], self.timesteps[chosen])
+        return NoiseSchedule.from_alphas_cumprod(
+            self.alphas_cumprod[chosen], self.timesteps[chosen]
+        )
+
+    def zero_terminal_snr(self) -> NoiseSchedule:
+        """The schedule stretched so that nothing of the picture is left in the last step.
+
+            √ᾱ'_t = √ᾱ_0 (√ᾱ_t − √ᾱ_{T−1}) / (√ᾱ_0 − √ᾱ_{T−1})
+
+        The first step keeps its noise.  The last gets ᾱ' = 2⁻²⁴ instead of 0 (half of the
+        step before's, if that is less): at exactly 0, x_T is nothing but ε, and a network that
+        predicts ε would say nothing of x_0.  Even so such a prediction is divided by 2⁻¹² there:
+        train with "v", "x0" or "flow".  Raises ValueError for a single step.
+        """
+        if self.T == 1:
+            raise ValueError("zero_terminal_snr: expected T ≥ 2 steps, got 1")
+        root = self.sqrt_alphas_cumprod
+        levels = (root[0] * (root - root[-1]) / (root[0] - root[-1])) ** 2
+        levels[-1] = min(2.0**-24, levels[-2] / 2)
+        return NoiseSchedule.from_alphas_cumprod(levels, self.timesteps)
 
     def signal_and_sigma(self, t) -> tuple[np.ndarray, np.ndarray]:
         """√ᾱ and √(1−ᾱ) at moments t, whole or in between, from 0 to T − 1.

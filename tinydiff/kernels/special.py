@@ -1,4 +1,4 @@
-"""The complementary error function, which NumPy lacks.
+"""The complementary error function, which NumPy lacks, and its logarithm far out.
 
     erfc(x) = 2/√π ∫ₓ^∞ e⁻ˢ² ds = t·exp(−x² + P(t)),   t = 2 / (2 + x),   x ≥ 0
 
@@ -35,17 +35,32 @@ def _chebyshev_coefficients(n: int) -> list[float]:
 _COEFFICIENTS = _chebyshev_coefficients(22)
 
 
-def erfc(x):
-    """1 − erf(x), with an absolute error of a few units in the last digit of 1.
-
-    Far out it goes to exactly 0, so that x·erfc(−x) does too.
-    """
-    size = xp.minimum(xp.abs(x), _ZERO)
+def _series(size):
+    """t and P(t), so that erfc(size) = t·exp(P − size²), for size ≥ 0"""
     t = 2 / (2 + size)
     u = (t - _LOW) * (2 / (1 - _LOW)) - 1
     # Clenshaw's recurrence: b_k = c_k + 2u·b_{k+1} − b_{k+2}
     later, latest = xp.zeros_like(u), xp.zeros_like(u)
     for c in reversed(_COEFFICIENTS[1:]):
         later, latest = latest, c + 2 * u * latest - later
-    y = t * xp.exp(_COEFFICIENTS[0] + u * latest - later - size * size)
+    return t, _COEFFICIENTS[0] + u * latest - later
+
+
+def erfc(x):
+    """1 − erf(x), with an absolute error of a few units in the last digit of 1.
+
+    Far out it goes to exactly 0, so that x·erfc(−x) does too.
+    """
+    size = xp.minimum(xp.abs(x), _ZERO)
+    t, p = _series(size)
+    y = t * xp.exp(p - size * size)
     return xp.where(x >= 0, y, 2 - y)
+
+
+def log_erfcx(x):
+    """ln(exp(x²)·erfc(x)) for x ≥ 0, where erfc itself may long be 0.
+
+    Its absolute error is below 1e-14 up to 6, where the series is fitted, and below 4e-6 beyond.
+    """
+    t, p = _series(x)
+    return xp.log(t) + p

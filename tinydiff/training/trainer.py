@@ -46,6 +46,8 @@ class Trainer:
     schedule   step (from 0) -> learning rate; without it the optimiser keeps its own
     ema        the model's `EMA`, to be updated at each step
     clip       largest global norm of the gradient; None to leave it as it is
+    states     by name, whatever else the loss remembers from step to step: objects that have
+               ``state_dict()`` and ``load_state_dict(state)``
     """
 
     def __init__(
@@ -58,9 +60,11 @@ class Trainer:
         schedule: Schedule | None = None,
         ema: EMA | None = None,
         clip: float | None = None,
+        states: Mapping | None = None,
     ):
         self.model, self.loss, self.batches, self.optimiser = model, loss, batches, optimiser
         self.schedule, self.ema, self.clip = schedule, ema, clip
+        self.states = {} if states is None else dict(states)
         self.step = self.settled = 0
         self._team = team_of(model)
         self._random = None  # the training's own place in the random stream, once it began
@@ -101,7 +105,7 @@ class Trainer:
         self.settled = self.step
 
     def state_dict(self) -> dict:
-        """Everything the next steps depend on: step, weights, optimiser, EMA, random stream."""
+        """Everything the next steps depend on: step, weights, optimiser, EMA, random stream …"""
         self.settle()
         return {
             "step": self.step,
@@ -109,6 +113,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
             "random": self._random,
+            "states": {name: other.state_dict() for name, other in self.states.items()},
         }
 
     def load_state_dict(self, state: Mapping) -> None:
@@ -120,10 +125,17 @@ class Trainer:
         if (state["ema"] is None) != (self.ema is None):
             has, lacks = ("state", "trainer") if self.ema is None else ("trainer", "state")
             raise ValueError(f"load_state_dict: the {has} has an EMA, the {lacks} has not")
+        states = state.get("states", {})  # checkpoints before there were any have none
+        if states.keys() != self.states.keys():
+            raise ValueError(
+                f"load_state_dict: states: got {sorted(states)}, expected {sorted(self.states)}"
+            )
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
+        for name, other in self.states.items():
+            other.load_state_dict(states[name])
         self.step = self.settled = state["step"]
         self._random = state["random"]
 
