@@ -47,8 +47,8 @@ def test_training_waits_for_the_device_every_sixteenth_step(tmp_path):
     first = transfers(lambda: [next(steps) for _ in range(EVERY - 1)])
     assert first["to host"] == 0
     # Pictures, noise, the factors of both for x_t and for v, the embedding of t, the labels, and
-    # these in order for the gradient.
-    assert first["to device"] == 9 * (EVERY - 1)
+    # these in order for the gradient; the losses' weights, and factors for how t was drawn.
+    assert first["to device"] == 11 * (EVERY - 1)
     assert transfers(lambda: next(steps))["to host"] <= 1 + 2 * EVERY  # the flag, two numbers each
 
 
