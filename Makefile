@@ -7,11 +7,13 @@ ORACLE = .venv-oracle/bin/python
 # The CUDA version that nvidia-smi shows: 12 or 13.
 CUDA ?= 13
 GPU = .venv-gpu/bin/python
+# PyTorch's build for drivers of CUDA 12; PyPI's is for 13.
+TORCH_FOR_12 = --extra-index-url https://download.pytorch.org/whl/cu126
 # Settings that some have for OpenBLAS would slow NumPy, and not PyTorch.
 BENCH = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python
 BENCHMARKS = training_step sampling per_op growth recompute peers profile_step overhead
 
-.PHONY: help demo test test-all oracle gpu lint bench clean
+.PHONY: help demo test test-all oracle gpu gpu-bench lint bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +32,10 @@ oracle: .venv-oracle/ready  ## comparisons with PyTorch and other third-party li
 
 gpu: .venv-gpu/cuda$(CUDA)  ## all tests, the slow ones and the comparisons too, on a GPU (CUDA=12, 13)
 	TINYDIFF_BACKEND=cupy TINYDIFF_TF32=0 $(GPU) -m pytest -q -m ''
+
+gpu-bench: .venv-gpu/cuda$(CUDA)  ## speed on a GPU beside PyTorch's, into docs/benchmarks.md (CUDA=12, 13)
+	TINYDIFF_BACKEND=cupy $(GPU) benchmarks/gpu.py --out docs/benchmarks
+	$(GPU) benchmarks/report.py
 
 lint: .venv/ready  ## style
 	$(RUN) -m ruff check .
@@ -59,8 +65,8 @@ clean:  ## remove what the targets made, except runs/
 .venv-gpu/cuda$(CUDA): setup.cfg pyproject.toml
 	rm -rf .venv-gpu
 	$(PYTHON) -m venv .venv-gpu
-	$(GPU) -m pip install -q torch==2.13.0
-	$(GPU) -m pip install -q 'cupy-cuda$(CUDA)x[ctk]' -e '.[cuda$(CUDA),gpu]'
+	$(GPU) -m pip install -q torch==2.13.0 $(TORCH_FOR_$(CUDA))
+	$(GPU) -m pip install -q -e '.[cuda$(CUDA),gpu]'
 	touch $@
 
 .venv-bench/ready: setup.cfg pyproject.toml

@@ -49,6 +49,8 @@ def main() -> None:
     args = harness.parse(parser)
     if backend.name != "cupy":
         raise SystemExit("gpu.py: set TINYDIFF_BACKEND=cupy")
+    if DEVICE != "cuda" and not args.small:
+        raise SystemExit("gpu.py: PyTorch finds no GPU; install its build for this CUDA version")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = backend.tf32
     torch.backends.cudnn.benchmark = True
     scale = 1 if args.small else 16
@@ -197,13 +199,18 @@ class Utilisation:
         return float(np.median(self._found[1:])) if len(self._found) > 1 else math.nan
 
     def _ask(self) -> None:
-        query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+        one = f"--id={xp.cuda.Device().pci_bus_id}"  # nvidia-smi numbers them in its own way
+        query = ["nvidia-smi", one, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
         while not self._ended.wait(0.2):
             try:
                 run = subprocess.run(query, capture_output=True, text=True, check=True)
-            except (OSError, subprocess.CalledProcessError):
+                self._found.append(float(run.stdout))
+            except (
+                OSError,
+                subprocess.CalledProcessError,
+                ValueError,
+            ):  # of a part of one: "[N/A]"
                 return
-            self._found.append(float(run.stdout.splitlines()[0]))
 
 
 if __name__ == "__main__":

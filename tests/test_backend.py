@@ -4,11 +4,13 @@ tests/standin holds a module named cupy that behaves as CuPy does, on NumPy.  Wi
 the library runs as on a GPU, in a process of its own.
 """
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +91,11 @@ BAD_STATES = {  # see tests/standin/cupy: what the sentence must say
     "old driver": ["driver version is insufficient", "newer NVIDIA driver"],
     "no GPU": ["no CUDA-capable device", "CUDA_VISIBLE_DEVICES"],
     "full": ["Out of memory", "other processes", "nvidia-smi"],
+    "no room for cuBLAS": ["NOT_INITIALIZED", "other processes", "nvidia-smi"],
     "no cuBLAS": ["libcublasLt.so.12", "cupy-cuda12x[ctk]", "cupy-cuda13x[ctk]"],
     "no headers": ["CUDA headers", "[ctk]"],
-    "other CUDA": ["no kernel image", "[ctk]"],
+    "other CUDA": ["no kernel image", "cupy-cuda12x[ctk]"],
+    "old GPU": ["invalid value for --gpu-architecture", "cupy-cuda12x[ctk]"],
 }
 
 
@@ -120,9 +124,14 @@ def test_auto_falls_back_without_a_word(state):
 
 @pytest.mark.parametrize(("wanted", "tf32"), [("", True), ("1", True), ("0", False)])
 def test_tf32_is_on_unless_told_otherwise(wanted, tf32):
-    show = "import os, tinydiff; print(tinydiff.backend.tf32, os.environ['CUPY_TF32'])"
+    show = """
+import os, cupy, tinydiff
+a = cupy.ones((2, 2), "f")
+a @ a
+print(tinydiff.backend.tf32, os.environ["CUPY_TF32"], cupy._tf32)
+"""
     run = python("-c", show, standin=True, TINYDIFF_BACKEND="cupy", TINYDIFF_TF32=wanted)
-    assert run.stdout == f"{tf32} {int(tf32)}\n"
+    assert run.stdout == f"{tf32} {int(tf32)} [{tf32}]\n"
 
 
 def test_tf32_is_on_or_off():
@@ -143,6 +152,24 @@ def test_out_of_memory_names_the_batch(error):
     named = pytest.raises(backend.OutOfMemory, match=r"a batch of 77 .* smaller batch")
     with named, backend.memory_for(77):
         raise error
+
+
+def test_out_of_memory_lets_the_batch_go():
+    class Values(np.ndarray):
+        pass
+
+    def layers(seen):
+        values = np.zeros(3).view(Values)
+        seen.append(weakref.ref(values))
+        raise MemoryError
+
+    seen = []
+    try:
+        with backend.memory_for(77):
+            layers(seen)
+    except backend.OutOfMemory:
+        gc.collect()
+        assert seen[0]() is None  # while the error is still being handled
 
 
 def test_other_errors_pass():

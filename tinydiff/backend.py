@@ -16,6 +16,7 @@ import contextlib
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
@@ -78,7 +79,10 @@ class OutOfMemory(MemoryError):
 
 @contextlib.contextmanager
 def memory_for(images: int) -> Iterator[None]:
-    """Inside, running out of memory raises `OutOfMemory`, which names the number of images."""
+    """Inside, running out of memory raises `OutOfMemory`, which names the number of images.
+
+    What was computed of the batch is let go, so that whoever catches it can try a smaller one.
+    """
     try:
         yield
     except OutOfMemory:
@@ -87,6 +91,7 @@ def memory_for(images: int) -> Iterator[None]:
         if not gpu.ran_out(error):
             raise
         held = f" ({gpu.memory_report()})" if name == "cupy" else ""
+        traceback.clear_frames(error.__traceback__)  # they hold the layers' values
         raise OutOfMemory(
             f"a batch of {images} does not fit into memory{held}: take a smaller batch, or in "
             "training a model that computes activations again (UNet(recompute=True))"

@@ -20,11 +20,15 @@ _REMEDIES = {  # what is found in CuPy's many errors: what helps
     "InsufficientDriver": "install a newer NVIDIA driver, or the CuPy of an older CUDA version",
     "NoDevice": _HIDDEN,
     "DevicesUnavailable": "another process has the GPU to itself, see nvidia-smi",
-    "out of memory|OutOfMemory|ALLOC_FAILED": (
+    "out of memory|OutOfMemory|ALLOC_FAILED|CUBLAS_STATUS_NOT_INITIALIZED": (
         "other processes hold the GPU's memory, see nvidia-smi: end one, or choose another GPU "
         "with CUDA_VISIBLE_DEVICES"
     ),
-    r"NoKernelImage|lib\w+\.so|NVRTC|CUDA headers|open source file|import CuPy": _OTHER_CUPY,
+    r"NoKernelImage|gpu-architecture": (
+        "its CUDA version does not know this GPU: 13 knows those of compute capability 7.5 and "
+        "more, 12 older ones too: pip install 'cupy-cuda12x[ctk]'"
+    ),
+    r"lib\w+\.so|NVRTC|CUDA headers|open source file|import CuPy": _OTHER_CUPY,
 }
 
 
@@ -39,8 +43,10 @@ def problem() -> str | None:
             return "there is no NVIDIA driver (install one"
         if cupy.cuda.runtime.getDeviceCount() < 1:
             return f"CuPy finds no GPU ({_HIDDEN}"
-        one = cupy.ones((1, 1), np.float32)
-        (one @ one + one).get()  # only now CuPy looks for the compiler and cuBLAS
+        # Only now CuPy looks for the compiler and cuBLAS; for one number it would do without the
+        # latter, and its first product in float32 settles whether all of them are TF32.
+        ones = cupy.ones((2, 2), np.float64)
+        (ones @ ones + ones).get()
     except Exception as error:
         lines = (line.strip(" =.") for line in str(error).splitlines())
         reason = next(filter(None, lines), type(error).__name__)
@@ -79,7 +85,7 @@ def memory_report() -> str:
     used, limit = pool.used_bytes(), pool.get_limit()
     pool.free_all_blocks()
     free, total = cupy.cuda.runtime.memGetInfo()
-    others = max(total - free - used, 0)
+    others = max(total - free - pool.total_bytes(), 0)  # blocks in use in part stay with the pool
     gib = 1 << 30
     allowed = f", of {limit / gib:.1f} that CUPY_GPU_MEMORY_LIMIT allows" if limit else ""
     return (

@@ -10,7 +10,8 @@ from tinydiff.backend import xp
 EVERY = 16  # steps between two questions to the device
 pytestmark = pytest.mark.skipif(backend.name != "cupy", reason="NumPy computes at once")
 counting = pytest.mark.skipif(
-    not hasattr(xp, "transfers"), reason="only the stand-in for CuPy counts transfers"
+    not hasattr(xp, "transfers"),
+    reason="only the stand-in for CuPy counts transfers, and reads its limit each time",
 )
 
 
@@ -45,8 +46,9 @@ def test_training_waits_for_the_device_every_sixteenth_step(tmp_path):
     steps = trainer.run(until=EVERY + 1)
     first = transfers(lambda: [next(steps) for _ in range(EVERY - 1)])
     assert first["to host"] == 0
-    # Pictures, noise, the factors of both for x_t and for v, the embedding of t, the labels.
-    assert first["to device"] == 8 * (EVERY - 1)
+    # Pictures, noise, the factors of both for x_t and for v, the embedding of t, the labels, and
+    # these in order for the gradient; the losses' weights, and factors for how t was drawn.
+    assert first["to device"] == 11 * (EVERY - 1)
     assert transfers(lambda: next(steps))["to host"] <= 1 + 2 * EVERY  # the flag, two numbers each
 
 
@@ -129,12 +131,27 @@ def test_reading_a_loss_waits_for_it():
     assert record.loss == pytest.approx((0.1 * w - 1) ** 2)
 
 
-def test_out_of_memory_names_the_batch_and_saves(tmp_path, monkeypatch):
-    td.seed(0)
+def test_out_of_memory_names_the_batch_and_saves(tmp_path):
     trainer = diffusion_trainer()
-    if hasattr(xp, "transfers"):
-        with pytest.raises(backend.OutOfMemory, match=r"step 3: a batch of 4 .*CUPY_GPU_MEMORY"):
-            for record in training.train(trainer, 9, tmp_path):
-                if record.step == 2:
-                    monkeypatch.setenv("CUPY_GPU_MEMORY_LIMIT", "4000")
+    usual = trainer.loss
+
+    def loss(x, y):
+        if trainer.step == 2:
+            xp.empty(1 << 50, np.uint8)
+        return usual(x, y)
+
+    trainer.loss = loss
+    with pytest.raises(backend.OutOfMemory, match=r"step 3: a batch of 4 .*all before is saved"):
+        list(training.train(trainer, 9, tmp_path))
     assert training.load(tmp_path / "checkpoint.npz")["step"] == 2
+    trainer.loss = usual
+    assert len(list(training.train(trainer, 4, tmp_path))) == 2
+
+
+@counting
+def test_out_of_memory_names_the_limit(monkeypatch):
+    trainer = diffusion_trainer()
+    next(trainer.run(until=2))
+    monkeypatch.setenv("CUPY_GPU_MEMORY_LIMIT", "4000")
+    with pytest.raises(backend.OutOfMemory, match=r"a batch of 4 .*CUPY_GPU_MEMORY"):
+        next(trainer.run(until=2))

@@ -1,14 +1,17 @@
 """Training in a folder, without killing anything: resuming, refusing, stopping, diverging."""
 
+import gc
 import math
 import signal
+import weakref
 
 import numpy as np
 import pytest
 from small_run import make_trainer
 
 import tinydiff as td
-from tinydiff import nn, ops, optim, training
+from tinydiff import backend, nn, ops, optim, training
+from tinydiff.tensor import op
 from tinydiff.training.progress import Progress
 
 
@@ -248,3 +251,39 @@ def test_what_makes_no_sense_is_refused_by_name(tmp_path, name, bad):
     with pytest.raises(ValueError, match=f"train: {name} is {bad}"):
         training.train(make_trainer(), **({"steps": 1, "folder": tmp_path} | {name: bad}))
     assert not list(tmp_path.iterdir())
+
+
+class Values(np.ndarray):
+    """Arrays to which there can be weak references, whatever the backend"""
+
+
+def test_out_of_memory_lets_the_graph_go(tmp_path):
+    trainer, seen = make_trainer(), []
+    usual = trainer.loss
+
+    @op
+    def keeps(x):
+        values = np.zeros(3).view(Values)
+        seen.append(weakref.ref(values))
+        return x * 1, (lambda g: g * values,)
+
+    @op
+    def runs_out_on_the_way_back(x):
+        def rule(g):
+            raise MemoryError
+
+        return x * 1, (rule,)
+
+    def loss(*batch):
+        value = usual(*batch)
+        return value if trainer.step < 2 else runs_out_on_the_way_back(keeps(value))
+
+    trainer.loss = loss
+    try:
+        take_steps(trainer, 5, tmp_path)
+    except backend.OutOfMemory as error:
+        assert "step 3" in str(error) and "all before is saved" in str(error)
+        gc.collect()
+        assert seen[0]() is None  # while the error is still being handled
+    assert training.load(tmp_path / "checkpoint.npz")["step"] == 2
+    assert len(seen) == 1

@@ -20,7 +20,8 @@ else:
     if FAST:
         keep_freed_memory()
 
-add, concatenate, sum_blocks = chosen.add, chosen.concatenate, chosen.sum_blocks
+add, concatenate = chosen.add, chosen.concatenate
+sum_blocks, sum_picked = chosen.sum_blocks, chosen.sum_picked
 matmul, linear, matmul_t, sum_rows = (
     chosen.matmul,
     chosen.linear,

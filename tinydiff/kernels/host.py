@@ -28,7 +28,7 @@ def _fast(*arrays) -> bool:
     return _FAST and all(a is None or a.dtype == np.float32 for a in arrays)
 
 
-softmax, dropout = plain.softmax, plain.dropout
+softmax, dropout, sum_picked = plain.softmax, plain.dropout, plain.sum_picked
 sgd, adam, move_towards = update.sgd, update.adam, update.move_towards
 norm, shrink, Finite = update.norm, update.shrink, update.Finite
 

@@ -90,6 +90,16 @@ def sum_rows(a):
     return a.sum(axis=tuple(range(a.ndim - 1)))
 
 
+def sum_picked(g, index, rows: int):
+    """Σ g[i] over the i with index[i] = r, for each r < rows: (…, m), host integers (…) → (rows, m)
+
+    The gradient of an embedding.
+    """
+    table = xp.zeros((rows, g.shape[-1]), g.dtype)
+    xp.add.at(table, backend.asarray(index), g)
+    return table
+
+
 def sum_blocks(g, scale: int):
     """Σ over each scale × scale block of pixels: (N, H·scale, W·scale, C) → (N, H, W, C)"""
     n, height, width, channels = g.shape

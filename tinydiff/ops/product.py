@@ -2,10 +2,9 @@
 
 import string
 
-from tinydiff import kernels
+from tinydiff import backend, kernels
 from tinydiff.backend import xp
 from tinydiff.ops import checks
-from tinydiff.ops.shape import getitem
 from tinydiff.tensor import Tensor, op
 
 
@@ -111,9 +110,15 @@ def _spelled_out(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
 
 def embedding(weight: Tensor, index) -> Tensor:
     """weight[index]: rows of a table (count, size) for integer indices (…) → (…, size)"""
-    index = checks.integers(index)
+    index = backend.to_numpy(checks.integers(index))  # it will be looked at
     if len(weight.shape) != 2:
         raise ValueError(f"embedding: weight has shape {weight.shape}, expected (count, size)")
     # From 0 on: a label of −1 is a mistake, not the last row.
     checks.positions("embedding", index, 0, weight.shape[0] - 1)
-    return getitem(weight, index=index)
+    return _embedding(weight, index=index)
+
+
+@op
+def _embedding(weight, *, index):
+    picked = weight[backend.asarray(index)]
+    return picked, (lambda g: kernels.sum_picked(g, index, len(weight)),)

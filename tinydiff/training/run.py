@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from collections.abc import Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
@@ -125,6 +126,7 @@ def _train(trainer, steps, folder, settings, save_every) -> Iterator[Step]:
             if trainer.step > began:
                 save()
                 saved = f"all before is saved in {path}"
+            traceback.clear_frames(error.__traceback__)  # the step's, and with it the graph
             raise backend.OutOfMemory(f"step {trainer.step + 1}: {error}; {saved}") from None
         except TrainingDiverged:
             note()

@@ -116,7 +116,10 @@ def test_any_layout(workspace, rng, monkeypatch):
     def spread(a):
         return a.repeat(2, axis=3)[..., ::2]
 
-    for layout in (side_by_side, columns, spread):
+    def backwards(a):
+        return xp.flip(xp.ascontiguousarray(xp.flip(a, axis=(0, 1))), axis=(0, 1))
+
+    for layout in (side_by_side, columns, spread, backwards):
         check(arrays, None, 0.5, np.float64, layout)
 
 
@@ -139,6 +142,33 @@ def test_long_rows_take_a_block_each(rng):
 def test_large_scores(rng):
     q, k, v, g = qkvg(rng, (2,), 4, 5, 3, 3)
     check([100 * q, 100 * k, v, g], None, 1.0, np.float64)
+
+
+@pytest.mark.parametrize("lead", [(5,), (2, 3), (1, 4), (2, 2, 2), ()])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_products_of_batches(lead, dtype, rng):
+    a, b = device([rng.standard_normal((*lead, *s)) for s in ((4, 5), (5, 6))], dtype)
+    for left, right in ((a, b), (b.swapaxes(-1, -2), a.swapaxes(-1, -2)), (a[..., ::2, :], b)):
+        got, wanted = cuda.matmul(left, right), left.astype("d") @ right.astype("d")
+        assert got.dtype == dtype and largest_error(got, wanted) < TOLERANCE[dtype]
+    got = cuda.matmul(xp.broadcast_to(a, (3, *a.shape)), b)  # leading axes that differ
+    assert largest_error(got, xp.broadcast_to(a @ b, got.shape)) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("lead", [(5,), (2, 3)])
+def test_batches_are_multiplied_in_tf32_too(lead, monkeypatch):
+    asked = []
+    gemm = xp.cuda.cublas.gemmStridedBatchedEx
+    noted = lambda *args: asked.append(args[-2]) or gemm(*args)
+    monkeypatch.setattr(xp.cuda.cublas, "gemmStridedBatchedEx", noted)
+    a = xp.ones((*lead, 2, 2), np.float32)
+    for allowed in (True, False):
+        monkeypatch.setattr(backend, "tf32", allowed)
+        cuda.matmul(a, a)
+    assert asked == [
+        xp.cuda.cublas.CUBLAS_COMPUTE_32F_FAST_TF32,
+        xp.cuda.cublas.CUBLAS_COMPUTE_32F,
+    ]
 
 
 def test_products_are_scaled_and_added(rng):

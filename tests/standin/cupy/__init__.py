@@ -202,7 +202,7 @@ class ufunc:
 
     def __call__(self, *args, out=None, dtype=None):
         if self.__name__ == "matmul":
-            _notice("product")
+            _prepare_product(*args)
         with np.errstate(all="ignore"):  # a GPU does not warn
             result = self._on_host(*map(_to_host, args), out=_to_host(out), dtype=dtype)
         return _to_device(result) if out is None else out
@@ -453,8 +453,10 @@ _STATES = {  # CUPY_STANDIN_STATE: what the real CuPy raises, where it first not
         "OutOfMemoryError",
         "Out of memory allocating 512 bytes",
     ),
+    "no room for cuBLAS": ("product", "RuntimeError", "CUBLAS_STATUS_NOT_INITIALIZED"),
     "no cuBLAS": ("product", "ImportError", 'Failure finding "libcublasLt.so.12": No such file'),
     "no headers": ("product", "RuntimeError", "\n====\nCuPy failed to find CUDA headers\n===="),
+    "old GPU": ("product", "RuntimeError", "nvrtc: error: invalid value for --gpu-architecture"),
     "other CUDA": ("product", "RuntimeError", "cudaErrorNoKernelImageForDevice: no kernel image"),
 }
 
@@ -467,6 +469,17 @@ def _notice(where):
 
 class _OutOfMemoryError(MemoryError):
     pass
+
+
+_tf32 = []  # what CUPY_TF32 was at the first product in float32, which decides for all
+
+
+def _prepare_product(a, b):
+    if a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1] == 1:
+        return  # a sum of elementwise products, for which nobody asks cuBLAS
+    _notice("product")
+    if a.dtype == np.float32 and not _tf32:
+        _tf32.append(os.environ.get("CUPY_TF32", "0") == "1")
 
 
 def _allocate(nbytes):
@@ -483,6 +496,7 @@ def _device_count():
 
 _pool = types.SimpleNamespace(
     used_bytes=lambda: 1 << 20,
+    total_bytes=lambda: 1 << 20,
     free_all_blocks=lambda: None,
     get_limit=lambda: int(os.environ.get("CUPY_GPU_MEMORY_LIMIT", "0")),
 )
@@ -501,7 +515,7 @@ cuda = types.SimpleNamespace(
         CUDA_R_64F=1,
         getDeviceProperties=lambda device: {"name": b"stand-in"},
     ),
-    Device=lambda: types.SimpleNamespace(compute_capability="80"),
+    Device=lambda: types.SimpleNamespace(compute_capability="80", pci_bus_id="0000:00:1E.0"),
     cublas=blas,
     get_cublas_handle=lambda: "handle",
     get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),

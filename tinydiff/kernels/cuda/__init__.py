@@ -12,9 +12,11 @@ from tinydiff.kernels import plain
 from tinydiff.kernels.cuda import (
     activation,
     block_attention,
+    embedding,
     im2col,
     image_norm,
     noise,
+    product,
     row_norm,
     row_softmax,
     sums,
@@ -22,7 +24,7 @@ from tinydiff.kernels.cuda import (
 )
 from tinydiff.kernels.cuda.source import REAL
 from tinydiff.kernels.cuda.update import Finite, adam, move_towards, norm, sgd, shrink
-from tinydiff.kernels.plain import linear, matmul, matmul_t
+from tinydiff.kernels.plain import linear, matmul_t
 
 
 def _suits(*arrays) -> bool:
@@ -44,6 +46,13 @@ silu, silu_grad, gelu, gelu_grad = (
     _either(activation, name) for name in ("silu", "silu_grad", "gelu", "gelu_grad")
 )
 sum_rows = _either(sums, "sum_rows")
+
+
+def matmul(a, b):
+    """a @ b: (…, n, k) @ (…, k, m) → (…, n, m)"""
+    batches = a.ndim in (3, 4) and a.shape[:-2] == b.shape[:-2]
+    module = product if batches and a.dtype == b.dtype and _suits(a, b) else plain
+    return module.matmul(a, b)
 
 
 # Tensor cores round the factors of float32 products to 10 bits (TF32), and Winograd's equations
@@ -143,6 +152,10 @@ def add(a, b, out=None):
 def concatenate(arrays, axis):
     """Arrays one after another along an axis"""
     return cupy.concatenate(arrays, axis=axis)
+
+
+def sum_picked(g, index, rows):
+    return (embedding if _suits(g) else plain).sum_picked(g, index, rows)
 
 
 def sum_blocks(g, scale):

@@ -5,6 +5,7 @@
 cupy.matmul copies every operand of more than two axes that is not contiguous, a transposed matrix
 for one, and writes to contiguous memory.  cuBLAS itself reads a matrix either way round and writes
 wherever rows are contiguous; and of a batch it asks but that its matrices lie equally far apart.
+Nor does cupy.matmul multiply batches in TF32, only single matrices.
 """
 
 import cupy
@@ -34,6 +35,13 @@ def product(a, b, out, scale=1.0, keep=0.0) -> None:
         return None
     _gemm(a, b, out, row, scale, keep)
     return None
+
+
+def matmul(a, b):
+    """a @ b of batches (…, r, k) and (…, k, c) with the same one or two leading axes"""
+    y = cupy.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
+    product(*(x if x.ndim == 4 else x[None] for x in (a, b, y)))
+    return y
 
 
 def _gemm(a, b, out, row: int, scale: float, keep: float) -> None:
@@ -97,6 +105,6 @@ def _apart(a) -> int | None:
 
 
 def _readable(a):
-    """a, copied if neither its rows nor its columns are contiguous"""
-    ready = _leading(a) is not None or _leading(_t(a)) is not None
+    """a, copied if neither its rows nor its columns are contiguous, or it runs backwards"""
+    ready = min(a.strides) >= 0 and (_leading(a) is not None or _leading(_t(a)) is not None)
     return a if ready else cupy.ascontiguousarray(a)

@@ -5,7 +5,7 @@
 
 A source computes with ``real``, which is float or double as its arrays are; there is one compiled
 version for each.  Python's ints become C's int, or size where the kernel says so, floats become
-real, None a null pointer.
+real, None a null pointer.  Arrays must be contiguous, and of the dtype that the kernel reads.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 REAL = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+_NUMBERS = {"int": "i4", "unsigned": "u4", "size": "i8", "double": "f8"}  # C's to NumPy
 THREADS = 256  # in a block, where nothing else is said
 _SHORT = 1024  # elements of a row for which a warp is enough
 _MOST_BLOCKS = 1 << 16  # a thread that has more elements to do goes round again
@@ -80,6 +81,8 @@ class Source:
 
 @functools.cache
 def _module(text: str, real: str):
+    # CuPy writes it to a file in the locale's encoding, which need not have the comments' letters.
+    text = text.encode("ascii", "replace").decode()
     return cupy.RawModule(code=text, options=("-std=c++17", f"-DREAL={real}"))
 
 
@@ -91,11 +94,16 @@ def _parameters(text: str, kernel: str) -> list[str]:
 
 
 def _converter(parameter: str) -> Callable:
-    """(argument, dtype of real) -> what CuPy is to pass for a kernel's parameter"""
-    if "*" in parameter:
-        return lambda a, dtype: np.uintp(0) if a is None else a
-    kind = parameter.rsplit(" ", 1)[0]
-    if kind == "real":
-        return lambda a, dtype: dtype.type(a)
-    number = {"int": np.int32, "size": np.int64, "double": np.float64}[kind]
-    return lambda a, dtype: number(a)
+    """(argument, dtype of real) → what CuPy is to pass for a kernel's parameter"""
+    kind = re.sub(r"^const |\*.*| \w+$", "", parameter)
+    own = None if kind == "real" else np.dtype(_NUMBERS[kind])
+    if "*" not in parameter:
+        return lambda a, real: (real if own is None else own).type(a)
+
+    def array(a, real):
+        wanted = real if own is None else own
+        if a is not None and a.dtype != wanted:  # its bytes would be taken for other numbers
+            raise TypeError(f"{parameter}: expected an array of {wanted}, got {a.dtype}")
+        return np.uintp(0) if a is None else a
+
+    return array
