@@ -269,6 +269,18 @@ def test_labels_dtype_and_seed(dtype):
     assert bits.dtype == dtype
 
 
+def test_fewer_steps_ask_the_network_by_its_own_numbers():
+    asked, x0 = [], asarray(np.zeros((1, 2)))
+
+    def model(x, t, cond):
+        asked.append(int(t[0]))
+        return x
+
+    few = GaussianDiffusion(NoiseSchedule.cosine(1000).respaced(4))
+    assert len(list(every_bound(model, few, x0))) == 4
+    assert asked == [999, 749, 499, 249]
+
+
 X, T = np.zeros((2, 3)), np.zeros(2, int)
 MODEL = lambda x, t, cond: x
 

@@ -62,7 +62,8 @@ def bound_bits(
 
     model     called as model(x, t, cond); put it into evaluation mode first
     x0        pictures (N, ...) of 256 levels in [−1, 1]
-    t         whole steps (N,), on the host
+    t         whole steps (N,), on the host; a schedule of fewer steps (`NoiseSchedule.respaced`)
+              has a bound of its own, and asks the network by the numbers it knows
     cond      a label for each picture; without it a conditional model is told "no label"
     variance  of p(x_{t−1} | x_t): "posterior", β̃_t, or "beta", β_t; at t = 0 both are β̃_1.
               It does not matter to a network that learns its variance
@@ -76,10 +77,10 @@ def bound_bits(
     noise = randn(x0.shape, rng=rng, dtype=x0.dtype)
     x_t = diffusion.q_sample(x0, t, noise)
     q = diffusion.q_posterior(x0, x_t, t)
-    predicted, v = diffusion.split(x_t, predictor(model, cond)(x_t, t))
+    t = to_numpy(t)
+    predicted, v = diffusion.split(x_t, predictor(model, cond)(x_t, schedule.timesteps[t]))
     guess = diffusion.to_x0(x_t, t, predicted)
     mean, *_ = diffusion.q_posterior(xp.clip(guess, -1, 1) if clip else guess, x_t, t)
-    t = to_numpy(t)
     log_variance = column(fixed[t], x0) if v is None else interpolated_log_variance(schedule, t, v)
     with no_grad():
         return bound_in_bits(x0, t, q, (mean, log_variance)).data

@@ -77,11 +77,12 @@ def ode_log_likelihood(
     def slope(log_snr: float, state):
         """d/dλ of the pictures and of the integrals so far, side by side: (N, size + probes)."""
         t = np.full(n, schedule.moment_of(math.exp(-log_snr / 2)))
+        asked = np.interp(t, np.arange(schedule.T), schedule.timesteps)
         variance = 1 / (1 + math.exp(log_snr))
         sigma = math.sqrt(variance)
         here = Tensor(state[:, :size].reshape(x.shape).astype(x.dtype), requires_grad=True)
         with kernels.single_threaded_blas, recording(), memory_for(n):
-            output, _ = diffusion.split(here, ask(here, t))
+            output, _ = diffusion.split(here, ask(here, asked))
             eps = diffusion.to_eps(here, t, output)
             pulls = [grad(eps, here, grad=s, retain_graph=s is not signs[-1]) for s in signs]
         moved = 0.5 * sigma * (sigma * here.data - eps.data)
