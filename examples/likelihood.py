@@ -5,7 +5,9 @@
 Prints, in bits per dimension, the terms of the variational bound: L_T (what is left of the picture
 in pure noise), Σ L_{t−1} (the steps of undoing the noise), L_0 (the bytes), and beside their sum
 the exact likelihood by the probability-flow ODE.  Each is an average over test images, with its
-standard error.  A conditional model is told the true labels.
+standard error.  A conditional model is told the true labels.  The two are of different models of
+a byte: the ODE's density is that of x at t = 0, whose little noise pixels that are plain black do
+not have, and of dequantised bytes; L_0 has open bins at black and white.  Either may be lower.
 
 Writes runs/likelihood-NAME/terms.png: where in time the bits are.
 """

@@ -211,7 +211,7 @@ def test_full_sum_and_estimate_are_the_closed_form_within_their_error(variance):
 
 
 def test_the_error_of_an_estimate_is_what_it_says():
-    schedule = fine(50)
+    schedule = fine(5)
     model, diffusion = linear_network(schedule), GaussianDiffusion(schedule, "x0")
     rng, z = np.random.default_rng(0), []
     known = closed_form_total(schedule, "posterior")
