@@ -1,4 +1,12 @@
-"""Curves as PNG files, by matplotlib (the extra ``plots``), which is loaded only when drawing."""
+"""Curves and diagrams as pictures, by matplotlib (the extra ``plots``), loaded only when drawing.
+
+`save_curves` draws the curves of a training run.  What is drawn once only is drawn by its example,
+on a figure that begins and ends here:
+
+    figure = plots.new_figure(7, 4)
+    figure.subplots().plot(x, y)
+    plots.save_figure("picture.png", figure)        # or a frame of a GIF: plots.pixels(figure)
+"""
 
 from __future__ import annotations
 
@@ -31,10 +39,7 @@ def save_curves(
 ) -> None:
     """One line for each named sequence, its values numbered from 1, pale, and its average over
     the last 2 % in full colour."""
-    require()
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = new_figure(7, 4)
     axes = figure.subplots()
     for number, (name, values) in enumerate(curves.items()):
         values = np.asarray(values, float)
@@ -49,5 +54,31 @@ def save_curves(
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3, which="both")
     axes.legend()
+    save_figure(path, figure)
+
+
+def new_figure(width: float, height: float):
+    """An empty matplotlib Figure of so many inches, which makes room for its labels by itself.
+
+    It belongs to nobody: no window, no state shared with other figures.
+    """
+    require()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(path: str | os.PathLike, figure, *, dpi: int = 120) -> None:
+    """Write a figure as PNG; makes missing folders.  The file appears complete or not at all."""
     with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+        figure.savefig(file, format="png", dpi=dpi)
+
+
+def pixels(figure, *, dpi: int = 80) -> np.ndarray:
+    """A figure as a picture, uint8 (H, W, 3)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -38,16 +38,27 @@ def denoiser(model, diffusion: GaussianDiffusion, cond=None) -> Callable:
 
 def predictor(model, cond=None) -> Callable:
     """predict(x, t) -> what the network says, be it ε, v or a flow's velocity; as `denoiser`."""
+    ask = asker(model, cond)
+
+    def predict(x, t):
+        with no_grad():
+            return ask(Tensor(x), t).data
+
+    return predict
+
+
+def asker(model, cond=None) -> Callable:
+    """ask(x, t) -> what the network says of a Tensor x: a Tensor whose graph leads back to it."""
     labels = None if cond is None else class_labels(model, cond)
     null, team = null_label(model), team_of(model)
 
-    def predict(x, t):
+    def ask(x, t):
         if labels is not None:
             check_count(labels, x)
             told = labels
         else:
             told = None if null is None else np.full(len(x), null)
-        with no_grad(), kernels.single_threaded_blas, team, memory_for(len(x)):
-            return model(Tensor(x), t, told).data
+        with kernels.single_threaded_blas, team, memory_for(len(x)):
+            return model(x, t, told)
 
-    return predict
+    return ask
