@@ -50,7 +50,7 @@ def main() -> None:
                 strip = np.concatenate(drawn[:SHOWN], axis=1).repeat(2, axis=0).repeat(2, axis=1)
                 cells.append(np.broadcast_to(strip, (height, width, 3)))
                 bar.update(evaluations * args.count)
-    images.save_png(folder / "samplers.png", images.grid(np.stack(cells), len(columns) + 1, pad=6))
+    images.save_png(folder / "samplers.png", images.grid(np.stack(cells), len(columns) + 1, pad=14))
     table = "\n".join(lines)
     with replacing(folder / "table.txt") as file:
         file.write(f"{table}\n".encode())

@@ -44,11 +44,12 @@ def test_a_row_for_each_sampler_and_a_column_for_each_number(compare, here):
     assert [row.split()[0] for row in rows] == list(SAMPLERS)
     assert all(len(row.split()) == 3 and row.endswith("%") for row in rows)
     assert "\n".join(rows) in ended.out
-    height, width = 2 * 28 + 6, 2 * 28 * 3 + 6
+    pad = 14
+    height, width = 2 * 28 + pad, 2 * 28 * 3 + pad
     table = pixels(here / "runs" / "samplers" / "samplers.png")
-    assert table.shape == ((len(SAMPLERS) + 1) * height + 6, 3 * width + 6, 3)
+    assert table.shape == ((len(SAMPLERS) + 1) * height + pad, 3 * width + pad, 3)
     cells = [
-        table[6 + r * height : (r + 1) * height, 6 + c * width : (c + 1) * width]
+        table[pad + r * height : (r + 1) * height, pad + c * width : (c + 1) * width]
         for r in range(1, len(SAMPLERS) + 1)
         for c in range(3)
     ]
