@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from ideal import gaussian, last, noise
 
+from tinydiff import Tensor
 from tinydiff.backend import to_numpy, xp
 from tinydiff.diffusion import (
     Churn,
     GaussianDiffusion,
     NoiseSchedule,
+    denoiser,
     sample_ddim,
     sample_ddpm,
     sample_dpm_solver,
@@ -97,6 +99,21 @@ def test_the_variance_that_is_right_for_gaussian_data_can_be_learned():
     for i, x in zip(reversed(range(1, 5)), film, strict=False):
         before = few.alphas_cumprod[i - 1]
         check_moments(to_numpy(x), 0, before * v + 1 - before)
+
+
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+def test_a_networks_learned_variance_reaches_the_step(prediction):
+    """The first step of all T is drawn from p(x_{t−1} | x_t) of the network's whole output."""
+    diffusion = GaussianDiffusion(COSINE, prediction, learned_variance=True)
+    model = lambda x, t, cond: Tensor(xp.concatenate([0.9 * x.data, xp.sin(x.data)], axis=-1))
+    x_T, t = noise(3, 4, 2), np.full(3, 999)
+    settings = dict(variance="learned", clip=False, rng=np.random.default_rng(1))
+    x = next(sample_ddpm(denoiser(model, diffusion), x_T, COSINE, **settings))
+    z = np.random.default_rng(1).standard_normal((3, 4, 2))
+    output = model(Tensor(x_T), t, None).data
+    mean, log_variance = (to_numpy(a) for a in diffusion.p_mean_variance(x_T, t, output))
+    np.testing.assert_allclose(to_numpy(x), mean + np.exp(log_variance / 2) * z, rtol=1e-6)
+    assert not hasattr(denoiser(model, GaussianDiffusion(COSINE)), "with_variance")
 
 
 @BOTH

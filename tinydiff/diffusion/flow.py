@@ -21,7 +21,7 @@ from tinydiff import backend, ops
 from tinydiff.backend import asarray, randn
 from tinydiff.diffusion.conditioning import training_labels
 from tinydiff.diffusion.denoiser import predictor
-from tinydiff.diffusion.gaussian import check_pictures
+from tinydiff.diffusion.parametrisation import check_pictures, column
 from tinydiff.diffusion.schedule import positive_int
 from tinydiff.tensor import Tensor
 
@@ -54,8 +54,7 @@ def training_loss(
     s = rng.random(len(x0)) if uniform else 1 / (1 + np.exp(-rng.standard_normal(len(x0))))
     noise = randn(x0.shape, rng=rng, dtype=x0.dtype)
     labels = training_labels(model, cond, x0, drop, rng)
-    along = asarray(s.reshape(-1, *[1] * (x0.ndim - 1)), dtype=x0.dtype)
-    x_s = x0 + along * (noise - x0)
+    x_s = x0 + column(s, x0) * (noise - x0)
     return ops.mse_loss(model(Tensor(x_s), SCALE * s, labels), noise - x0)
 
 

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tinydiff.backend import asarray, randn
-from tinydiff.diffusion.gaussian import GaussianDiffusion, check_pictures
+from tinydiff.diffusion.gaussian import GaussianDiffusion
+from tinydiff.diffusion.parametrisation import check_pictures
 from tinydiff.diffusion.samplers.shared import clamped
 from tinydiff.diffusion.schedule import NoiseSchedule
 

@@ -12,13 +12,14 @@ equation 15 (learned variance) and section 4 (fewer steps).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from tinydiff.backend import asarray, randn, xp
-from tinydiff.diffusion.gaussian import GaussianDiffusion, check_pictures
+from tinydiff.diffusion.gaussian import GaussianDiffusion
+from tinydiff.diffusion.learned_variance import interpolated_log_variance
+from tinydiff.diffusion.parametrisation import check_pictures
 from tinydiff.diffusion.samplers.shared import clamped
 from tinydiff.diffusion.schedule import NoiseSchedule
 
@@ -67,12 +68,13 @@ def ancestral_step(
             raise TypeError("variance is 'learned', but the denoiser has no with_variance(x, t)")
         eps, v = denoise.with_variance(x, schedule.timesteps[t])
     elif variance in FIXED:
-        eps, v = denoise(x, schedule.timesteps[t]), FIXED[variance]
+        eps = denoise(x, schedule.timesteps[t])
+        v = xp.full((1,) * x.ndim, FIXED[variance], x.dtype)
     else:
         raise ValueError(f"variance: expected 'small', 'large' or 'learned', got {variance!r}")
     x0 = clamped(diffusion.predict_x0(x, t, eps), clip)
-    mean, _, log_small = diffusion.q_posterior(x0, x, t)
+    mean, _, _ = diffusion.q_posterior(x0, x, t)
     if i == 0:
         return mean
-    log_variance = v * math.log(schedule.betas[i]) + (1 - v) * log_small
+    log_variance = interpolated_log_variance(schedule, t[:1], v)
     return mean + xp.exp(log_variance / 2) * randn(x.shape, rng=rng, dtype=x.dtype)

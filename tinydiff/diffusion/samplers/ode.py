@@ -24,7 +24,7 @@ from itertools import pairwise
 import numpy as np
 
 from tinydiff.backend import asarray
-from tinydiff.diffusion.gaussian import check_pictures
+from tinydiff.diffusion.parametrisation import check_pictures
 from tinydiff.diffusion.samplers.shared import denoiser_in_sigma
 from tinydiff.diffusion.schedule import NoiseSchedule, positive_int
 

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tinydiff.backend import asarray, randn, xp
-from tinydiff.diffusion.gaussian import GaussianDiffusion, check_pictures
+from tinydiff.diffusion.gaussian import GaussianDiffusion
+from tinydiff.diffusion.parametrisation import check_pictures
 from tinydiff.diffusion.samplers.ddpm import ancestral_step
 from tinydiff.diffusion.samplers.shared import clamped
 from tinydiff.diffusion.schedule import NoiseSchedule

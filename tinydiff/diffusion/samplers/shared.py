@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tinydiff.backend import asarray, xp
-from tinydiff.diffusion.gaussian import check_pictures
+from tinydiff.diffusion.parametrisation import check_pictures
 from tinydiff.diffusion.schedule import NoiseSchedule, positive_int
 
 SIGMA_MAX = 80.0
