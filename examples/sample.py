@@ -16,7 +16,7 @@ import numpy as np
 from tinydiff import images
 from tinydiff.commandline import check_writable, number, run, whole
 from tinydiff.diffusion import Pipeline
-from tinydiff.diffusion.pipeline import SAMPLERS
+from tinydiff.diffusion.samplers import SAMPLERS
 from tinydiff.files import replacing
 
 
@@ -88,7 +88,7 @@ def parse_arguments() -> argparse.Namespace:
         "--class", dest="wanted", action="append", help="draw this class (may be repeated)"
     )
     parser.add_argument("--sampler", default="ddpm", choices=list(SAMPLERS))
-    parser.add_argument("--steps", type=whole(1), default=50, help="evaluations of the network")
+    parser.add_argument("--steps", type=whole(1), default=50, help="of the sampler")
     parser.add_argument("--guidance", type=number(), help="1: plain conditional; default: 3")
     parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
     parser.add_argument("--out", type=Path, default=Path("samples.png"), help="see above")

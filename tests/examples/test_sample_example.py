@@ -8,6 +8,7 @@ import pytest
 from example_runs import EXAMPLES, SAMPLING_STEPS, SIZE, call, cell, everything_in, load, pixels
 
 import tinydiff as td
+from tinydiff.diffusion.samplers import SAMPLERS
 
 SCRIPT = [sys.executable, str(EXAMPLES / "sample.py")]
 
@@ -85,7 +86,11 @@ def test_the_seed_decides(trained, here):
         assert a != c
 
 
-@pytest.mark.parametrize("option", ["--sampler ddim", "--guidance 1", "--guidance 5", "--steps 3"])
+OPTIONS = ["--guidance 1", "--guidance 5", "--steps 3"]
+OPTIONS += [f"--sampler {name}" for name in SAMPLERS if name != "ddpm"]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
 def test_settings_change_the_pictures(option, trained, here):
     sample(trained, "--count", 2, "--out", "usual.npz")
     assert sample(trained, "--count", 2, "--out", "other.npz", *option.split()).status == 0
@@ -105,7 +110,7 @@ REFUSED = {
     "FLAT --class cats": "trained without classes",
     "FLAT --guidance 3": "no labels to guide to",
     "TRAINED --guidance inf": "--guidance: 'inf' is not a finite number",
-    "TRAINED --sampler euler": "--sampler: invalid choice: 'euler'",
+    "TRAINED --sampler rk4": "--sampler: invalid choice: 'rk4'",
     "TRAINED --steps 0": "--steps: '0' is not",
     "TRAINED --steps 1001": "at most T = 1000, got 1001",
     "TRAINED --seed -1": "--seed: '-1' is not",

@@ -6,6 +6,7 @@ import pytest
 import tinydiff as td
 from tinydiff import backend, data, diffusion, models, nn, ops, optim, training
 from tinydiff.backend import xp
+from tinydiff.diffusion.samplers import SAMPLERS
 
 EVERY = 16  # steps between two questions to the device
 pytestmark = pytest.mark.skipif(backend.name != "cupy", reason="NumPy computes at once")
@@ -59,7 +60,7 @@ def test_sampling_stays_on_the_device():
     process = diffusion.GaussianDiffusion(schedule, "v")
     denoise = diffusion.classifier_free(model, process, np.arange(3), scale=2.0)
     noise = backend.randn((3, 8, 8, 1))
-    for sampler in (diffusion.sample_ddpm, diffusion.sample_ddim):
+    for sampler in SAMPLERS.values():
         count = transfers(lambda s=sampler: list(s(denoise, noise, schedule, steps=5)))
         assert count["to host"] == 0
 

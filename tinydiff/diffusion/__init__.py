@@ -7,19 +7,29 @@
 
 A network may predict ε, x_0, v, the score or a flow (`parametrisation`), learn a variance too
 (`learned_variance`), be trained with other weights (`weights`) at other steps (`timesteps`), or at
-any noise level, by `EDM`.  `continuous` holds the SDEs behind it all.
-
-`sample_ddpm` is Ho et al.'s Algorithm 2, in as many steps as the schedule has.  `Pipeline` holds
-all of it together and comes back from a checkpoint.
+any noise level, by `EDM`.  `continuous` holds the SDEs behind it all, `samplers` the other ways
+from noise to pictures, and `flow` rectified flow, which has no schedule.  `Pipeline` holds all of
+it together and comes back from a checkpoint.
 """
 
 from tinydiff.diffusion.continuous import EDMSDE, VESDE, VPSDE, SubVPSDE
 from tinydiff.diffusion.denoiser import denoiser
 from tinydiff.diffusion.edm import EDM
+from tinydiff.diffusion.flow import flow_velocity, sample_flow
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.diffusion.guidance import classifier_free
 from tinydiff.diffusion.pipeline import Pipeline
-from tinydiff.diffusion.samplers import sample_ddim, sample_ddpm
+from tinydiff.diffusion.samplers import (
+    Churn,
+    invert_ddim,
+    sample_ddim,
+    sample_ddpm,
+    sample_dpm_solver,
+    sample_euler,
+    sample_heun,
+    sample_ode,
+    sample_predictor_corrector,
+)
 from tinydiff.diffusion.schedule import NoiseSchedule
 from tinydiff.diffusion.timesteps import LossAwareTimesteps, UniformTimesteps
 
@@ -28,6 +38,7 @@ __all__ = [
     "EDMSDE",
     "VESDE",
     "VPSDE",
+    "Churn",
     "GaussianDiffusion",
     "LossAwareTimesteps",
     "NoiseSchedule",
@@ -36,6 +47,14 @@ __all__ = [
     "UniformTimesteps",
     "classifier_free",
     "denoiser",
+    "flow_velocity",
+    "invert_ddim",
     "sample_ddim",
     "sample_ddpm",
+    "sample_dpm_solver",
+    "sample_euler",
+    "sample_flow",
+    "sample_heun",
+    "sample_ode",
+    "sample_predictor_corrector",
 ]

@@ -25,14 +25,21 @@ def denoiser(model, diffusion: GaussianDiffusion, cond=None) -> Callable:
     model  called as model(x, t, cond); put it into evaluation mode first, with ``model.eval()``
     cond   a label for each of the N pictures; without it a conditional model is told "no label"
 
-    Raises ValueError for labels the model does not know, or not as many as pictures.
+    If the variance is learned, denoise.with_variance(x, t) -> (eps, v) tells it too, v in [0, 1] as
+    in `learned_variance`.  Raises ValueError for labels the model does not know, or not as many as
+    pictures.
     """
     predict = predictor(model, cond)
 
-    def denoise(x, t):
-        output, _ = diffusion.split(x, predict(x, t))
-        return diffusion.to_eps(x, t, output)
+    def with_variance(x, t):
+        output, v = diffusion.split(x, predict(x, t))
+        return diffusion.to_eps(x, t, output), v
 
+    def denoise(x, t):
+        return with_variance(x, t)[0]
+
+    if diffusion.learned_variance:
+        denoise.with_variance = with_variance
     return denoise
 
 

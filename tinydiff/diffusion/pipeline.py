@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,12 +17,11 @@ from tinydiff.backend import randn, to_numpy
 from tinydiff.diffusion.denoiser import denoiser
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.diffusion.guidance import classifier_free
-from tinydiff.diffusion.samplers import sample_ddim, sample_ddpm
+from tinydiff.diffusion.samplers import SAMPLERS
 from tinydiff.diffusion.schedule import NoiseSchedule
 from tinydiff.models import UNet
 from tinydiff.training import CheckpointError, load, trained_weights
 
-SAMPLERS: dict[str, Callable] = {"ddim": sample_ddim, "ddpm": sample_ddpm}
 _SCHEDULES = {"linear": NoiseSchedule.linear, "cosine": NoiseSchedule.cosine}
 
 
@@ -78,6 +77,7 @@ class Pipeline:
         """x (count, H, W, C) in [−1, 1] after every step from pure noise to pictures.
 
         labels    one for each picture; None lets an unguided model draw what it likes
+        sampler   a name in `samplers.SAMPLERS`; steps is the number of its steps
         guidance  w of classifier-free guidance; 1 is plain conditional
         """
         if sampler not in SAMPLERS:

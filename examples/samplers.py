@@ -1,0 +1,114 @@
+"""Every sampler on one trained model: how good are pictures for how much work?
+
+    python examples/samplers.py runs/mnist/checkpoint.npz
+    python examples/samplers.py runs/mnist/checkpoint.npz --sampler ddpm --evaluations 250
+
+Writes to runs/NAME/: samplers.png, a row for each sampler, a column for each number of evaluations
+of the network, all from the same noise; and table.txt, the share of pictures that a classifier
+(of examples/classify.py) takes for the class asked for.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from classify import load_classifier, predict
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+from tinydiff import data, images
+from tinydiff.commandline import check_writable, number, run, whole
+from tinydiff.diffusion import Pipeline
+from tinydiff.diffusion.samplers import SAMPLERS
+from tinydiff.files import replacing
+
+SHOWN, BATCH = 5, 100  # pictures of each kind in samplers.png; drawn at a time
+
+
+def main() -> None:
+    args = parse_arguments()
+    folder = args.out / args.name
+    check_writable(folder / "samplers.png")
+    if not args.checkpoint.exists():
+        raise ValueError(f"{args.checkpoint} does not exist: train with examples/ddpm.py first")
+    pipeline = Pipeline.load(args.checkpoint)
+    if not pipeline.classes:
+        raise ValueError(f"{args.checkpoint} knows no classes: there is nothing to agree with")
+    judge = load_classifier(args.judge)
+    labels = np.arange(args.count) % len(pipeline.classes)
+    names, columns = args.sampler or list(SAMPLERS), sorted(set(args.evaluations))
+    lines = [f"{'evaluations':20}" + "".join(f"{n:>9}" for n in columns)]
+    height, width = 2 * pipeline.image[0], 2 * pipeline.image[1] * min(SHOWN, args.count)
+    cells = [caption(text, height, width) for text in ("evaluations", *map(str, columns))]
+    with tqdm(total=len(names) * sum(columns) * args.count, unit="image", unit_scale=True) as bar:
+        for name in names:
+            lines.append(f"{name:20}")
+            cells.append(caption(name, height, width))
+            for evaluations in columns:
+                drawn = draw(pipeline, labels, name, evaluations, args)
+                lines[-1] += f"{quality(judge, drawn, labels):9.1%}"
+                strip = np.concatenate(drawn[:SHOWN], axis=1).repeat(2, axis=0).repeat(2, axis=1)
+                cells.append(np.broadcast_to(strip, (height, width, 3)))
+                bar.update(evaluations * args.count)
+    images.save_png(folder / "samplers.png", images.grid(np.stack(cells), len(columns) + 1, pad=14))
+    table = "\n".join(lines)
+    with replacing(folder / "table.txt") as file:
+        file.write(f"{table}\n".encode())
+    print(f"{table}\nSee samplers.png and table.txt in {folder}.")
+
+
+def quality(judge, drawn: np.ndarray, labels: np.ndarray) -> float:
+    """The share of pictures that the judge takes for what they should be."""
+    return float(np.mean(predict(judge, data.Dataset("drawn", drawn)) == labels))
+
+
+def draw(pipeline: Pipeline, labels: np.ndarray, name: str, evaluations: int, args) -> np.ndarray:
+    """A picture for each label; the noise depends on the seed and the label's place alone."""
+    settings = {"sampler": name, "steps": steps(name, evaluations), "guidance": args.guidance}
+    parts = []
+    for start in range(0, len(labels), BATCH):
+        part, rng = labels[start : start + BATCH], np.random.default_rng([args.seed, start])
+        parts.append(pipeline.draw(len(part), part, rng=rng, **settings))
+    return np.concatenate(parts)
+
+
+def steps(name: str, evaluations: int) -> int:
+    """How many steps a sampler takes for so many evaluations of the network, or one less."""
+    if name in ("heun", "predictor-corrector"):  # two a step, but one in the last
+        return (evaluations + 1) // 2
+    return evaluations // 2 if name == "ode" else evaluations
+
+
+def caption(text: str, height: int, width: int) -> np.ndarray:
+    """The text in white on black, (height, width, 3)."""
+    picture = Image.new("RGB", (width, height))
+    font = ImageFont.load_default(size=height / 3)
+    ImageDraw.Draw(picture).text((6, height / 2), text, fill="white", anchor="lm", font=font)
+    return np.asarray(picture)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path, help="of a run of examples/ddpm.py")
+    parser.add_argument(
+        "--judge",
+        type=Path,
+        default=Path("runs/classify-mnist/checkpoint.npz"),
+        help="checkpoint of a run of examples/classify.py (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sampler", action="append", choices=list(SAMPLERS), help="may be repeated; default: all"
+    )
+    parser.add_argument("--evaluations", type=whole(2), nargs="+", default=[5, 10, 20, 50])
+    parser.add_argument("--count", type=whole(1), default=100, help="pictures of each kind")
+    parser.add_argument("--guidance", type=number(), default=1.0, help="1: plain conditional")
+    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
+    parser.add_argument("--name", default="samplers", help="name of the run")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)
