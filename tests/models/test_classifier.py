@@ -6,7 +6,7 @@ import pytest
 import tinydiff as td
 from tinydiff import Tensor
 from tinydiff.backend import asarray, to_numpy
-from tinydiff.models import Classifier
+from tinydiff.models import Classifier, NoisyClassifier
 
 
 def tiny(**settings):
@@ -69,3 +69,38 @@ def test_it_learns():
 def test_refused_pictures(shape):
     with pytest.raises(ValueError, match=r"Classifier: x has shape .*expected \(N, H, W, 2\)"):
         tiny()(np.zeros(shape, np.float32))
+
+
+# Of noisy pictures
+
+
+def tiny_noisy():
+    td.seed(0)
+    return NoisyClassifier(2, 5, widths=(8, 16), dropout=0.0)
+
+
+def test_the_step_is_seen():
+    model, x = tiny_noisy(), pictures()
+    early, late, mixed = (model(x, np.array(t)).numpy() for t in ([3] * 3, [900] * 3, [3, 900, 3]))
+    assert early.shape == (3, 5)
+    assert np.abs(early - late).max(axis=1).min() > 1e-3
+    np.testing.assert_allclose(mixed[[0, 2]], early[[0, 2]], atol=1e-6)
+    np.testing.assert_allclose(mixed[1], late[1], atol=1e-6)
+
+
+def test_without_a_step_pictures_are_clean():
+    model, x = tiny_noisy(), pictures()
+    np.testing.assert_array_equal(model(x).numpy(), model(x, np.zeros(3, int)).numpy())
+
+
+def test_gradients_through_noise():
+    model, t = tiny_noisy().astype(np.float64), np.array([0, 400.5, 999])
+    td.gradcheck(lambda x: model(x, t), to_numpy(pictures(dtype=np.float64)))
+    model(pictures(dtype=np.float64), t).sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize("t", [3, [3], [3, 4], [[3, 4, 5]]])
+def test_refused_steps(t):
+    with pytest.raises(ValueError, match=r"NoisyClassifier: t has shape .*one per image \(3,\)"):
+        tiny_noisy()(pictures(), np.array(t))

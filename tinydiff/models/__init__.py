@@ -1,4 +1,4 @@
 """Networks."""
 
-from tinydiff.models.classifier import Classifier
+from tinydiff.models.classifier import Classifier, NoisyClassifier
 from tinydiff.models.unet import UNet

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tinydiff import nn, ops
+from tinydiff.backend import xp
+from tinydiff.models.embedding import sinusoidal_embedding
 from tinydiff.tensor import Tensor
 
 
@@ -58,3 +62,30 @@ class Classifier(nn.Module):
                 f"Classifier: x has shape {x.shape}, expected (N, H, W, {self.in_channels})"
             )
         return ops.global_avg_pool2d(self.body(x))
+
+
+class NoisyClassifier(nn.Module):
+    """A classifier of noisy pictures, told the step: (x_t (N, H, W, in_channels), t (N,)) → logits
+
+    The waves of t's embedding are laid over x as channels more, the same for every pixel.  Without
+    t it takes the pictures for clean ones, step 0.  ``settings`` are those of `Classifier`.
+    """
+
+    independent_images = True
+    waves = 8
+
+    def __init__(self, in_channels: int, num_classes: int, **settings):
+        super().__init__()
+        self.classifier = Classifier(in_channels + self.waves, num_classes, **settings)
+        self.num_classes = num_classes
+
+    def forward(self, x, t=None) -> Tensor:
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        if t is None:
+            t = np.zeros(len(x), np.int64)
+        if xp.shape(t) != x.shape[:1]:
+            raise ValueError(
+                f"NoisyClassifier: t has shape {xp.shape(t)}, expected one per image ({len(x)},)"
+            )
+        waves = sinusoidal_embedding(t, self.waves).astype(x.dtype).reshape(-1, 1, 1, self.waves)
+        return self.classifier(ops.concat([x, xp.broadcast_to(waves, (*x.shape[:3], self.waves))]))
