@@ -13,6 +13,8 @@ it together and comes back from a checkpoint.
 """
 
 from tinydiff.diffusion.continuous import EDMSDE, VESDE, VPSDE, SubVPSDE
+from tinydiff.diffusion.classifier_guidance import classifier_guided
+from tinydiff.diffusion.conditioning import null_label
 from tinydiff.diffusion.denoiser import denoiser
 from tinydiff.diffusion.edm import EDM
 from tinydiff.diffusion.flow import flow_velocity, sample_flow
@@ -32,6 +34,7 @@ from tinydiff.diffusion.samplers import (
 )
 from tinydiff.diffusion.schedule import NoiseSchedule
 from tinydiff.diffusion.timesteps import LossAwareTimesteps, UniformTimesteps
+from tinydiff.diffusion.threshold import dynamic_threshold
 
 __all__ = [
     "EDM",
@@ -46,9 +49,12 @@ __all__ = [
     "SubVPSDE",
     "UniformTimesteps",
     "classifier_free",
+    "classifier_guided",
     "denoiser",
+    "dynamic_threshold",
     "flow_velocity",
     "invert_ddim",
+    "null_label",
     "sample_ddim",
     "sample_ddpm",
     "sample_dpm_solver",

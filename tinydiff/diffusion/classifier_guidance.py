@@ -1,0 +1,57 @@
+"""Classifier guidance: a classifier that sees through noise pulls any denoiser towards a label.
+
+    ε̂(x, t) = ε(x, t) − √(1−ᾱ_t) s ∇_x log p(y | x_t)
+
+A denoiser is a score, ∇_x log p(x_t) = −ε(x, t)/√(1−ᾱ_t), and Bayes' rule adds that of the
+classifier: s = 1 is p(x | y), s > 1 is sharper.  The diffusion model need not know of labels; the
+classifier must have learned from noisy pictures (`tinydiff.models.NoisyClassifier`).
+
+Source: P. Dhariwal and A. Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021,
+section 4.2 and algorithm 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tinydiff import kernels, ops
+from tinydiff.backend import memory_for
+from tinydiff.diffusion.conditioning import check_count, class_labels, null_label
+from tinydiff.diffusion.gaussian import column
+from tinydiff.diffusion.guidance import finite
+from tinydiff.diffusion.schedule import NoiseSchedule
+from tinydiff.recording import recording
+from tinydiff.team import team_of
+from tinydiff.tensor import Tensor, grad
+
+
+def classifier_guided(
+    denoise: Callable, classifier: Callable, schedule: NoiseSchedule, cond, *, scale: float
+) -> Callable:
+    """``denoise``, guided with weight ``scale`` (s above) to the labels cond (N,).
+
+    classifier  called as classifier(x, t) -> logits (N, num_classes); put it into evaluation mode
+                first, with ``classifier.eval()``
+    schedule    the one that the denoiser and the classifier were trained with
+
+    Each step takes the classifier's gradient besides the denoiser.  Raises ValueError if the
+    classifier does not know a label, or scale is not finite.
+    """
+    scale = finite("scale", scale)
+    labels = class_labels(classifier, cond)
+    if np.any(labels == null_label(classifier)):
+        raise ValueError(f"cond: expected labels 0 … {null_label(classifier) - 1}, got {labels}")
+    team = team_of(classifier)
+
+    def guided(x, t):
+        check_count(labels, x)
+        with recording(), kernels.single_threaded_blas, team, memory_for(len(x)):
+            x_t = Tensor(x, requires_grad=True)
+            log_p = -ops.cross_entropy(classifier(x_t, t), labels, reduction="sum")
+            gradient = grad(log_p, x_t)
+        _, sigma = schedule.signal_and_sigma(t)
+        return denoise(x, t) - column(scale * sigma, x) * gradient
+
+    return guided
