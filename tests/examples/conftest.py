@@ -43,3 +43,12 @@ def here(tmp_path, monkeypatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory) -> Path:
+    """The folder of a model that has hardly learned the digits."""
+    out = tmp_path_factory.mktemp("digits")
+    ended = call(small_ddpm(), "--data", "digits", "--steps", STEPS, "--out", out)
+    assert ended.status == 0, ended
+    return out / "digits"

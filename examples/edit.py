@@ -1,0 +1,118 @@
+"""Edit test pictures with a diffusion model that was never trained for it.
+
+    python examples/edit.py runs/mnist/checkpoint.npz
+
+Writes to runs/NAME/, in each row what becomes of one picture:
+
+inpainting.png     the picture; its lower half hidden, drawn by mere replacement of the upper one,
+                   and by RePaint, four times
+sdedit.png         blocks made a picture, or another class of it: more and more strength
+variations.png     by DDIM inversion and fresh noise: more and more of it
+interpolation.png  from one picture to another, by way of the noises that DDIM makes them of
+"""
+
+import argparse
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tinydiff import data, images
+from tinydiff.backend import to_numpy
+from tinydiff.commandline import check_writable, run, whole
+from tinydiff.diffusion import Pipeline, inpaint, interpolate, sdedit, variations
+from tinydiff.diffusion import classifier_free as told
+from tinydiff.diffusion import denoiser as told_nothing
+
+DATA = {"digits": data.digits, "mnist": data.mnist, "fashion-mnist": data.fashion_mnist}
+STEPS, RESAMPLINGS, DRAWN = 50, 5, 4
+STRENGTHS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+ETAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+WEIGHTS = np.linspace(0, 1, 9)
+BLOCKS, SIDE = (2, 4, 8), 4  # classes that are shown as blocks, so large
+PAIRS = ((3, 8), (1, 7), (4, 9), (0, 6))  # classes that one can turn into the other
+
+
+def main() -> None:
+    args = parse_arguments()
+    check_writable(args.out)
+    if not args.checkpoint.exists():
+        raise ValueError(f"{args.checkpoint} does not exist: train with examples/ddpm.py first")
+    pipeline = Pipeline.load(args.checkpoint)
+    name = pipeline.settings.get("data", "").removesuffix("-train")
+    if name not in DATA:
+        raise ValueError(f"{args.checkpoint} learned from {name!r}, expected {', '.join(DATA)}")
+    dataset, rng = DATA[name]("test"), np.random.default_rng(args.seed)
+    net, schedule = (pipeline.model.eval(), pipeline.diffusion), pipeline.diffusion.schedule
+    folder = args.out / (args.name or f"edit-{name}")
+
+    def pictures(classes) -> np.ndarray:
+        """One test picture of each class, in [−1, 1]"""
+        found = [rng.choice(np.flatnonzero(dataset.labels == c)) for c in classes]
+        return images.to_float(dataset.images[found])
+
+    def save(what: str, columns: list[np.ndarray]) -> None:
+        table = np.stack(columns, axis=1).reshape(-1, *pipeline.image)
+        table = images.grid(images.to_uint8(table), columns=len(columns))
+        images.save_png(folder / f"{what}.png", table, scale=2)
+
+    classes = np.arange(len(dataset.classes))
+    x0 = pictures(classes)
+    known = np.arange(x0.shape[1])[:, None, None] < x0.shape[1] // 2
+    settings = {"steps": STEPS, "rng": rng}
+    film = inpaint(told(*net, classes, scale=1), x0, known, schedule, **settings)
+    columns = [x0, np.where(known, x0, np.float32(0)), last(film, "replacement", STEPS)]
+    settings["resamplings"] = RESAMPLINGS
+    repeated = np.concatenate([x0] * DRAWN)
+    four = told(*net, np.tile(classes, DRAWN), scale=1)
+    film = inpaint(four, repeated, known, schedule, **settings)
+    save("inpainting", columns + np.split(last(film, "RePaint", STEPS * RESAMPLINGS), DRAWN))
+
+    before, after = zip(*PAIRS, strict=True)
+    columns = [np.concatenate([blocks(pictures(BLOCKS)), pictures(before)])]
+    guided = told(*net, np.array(BLOCKS + after), scale=2)
+    for strength in STRENGTHS:
+        film = sdedit(guided, columns[0], schedule, strength=strength, steps=STEPS, rng=rng)
+        columns.append(last(film, f"SDEdit, {strength}", STEPS))
+    save("sdedit", columns)
+
+    columns = [x0]
+    for eta in ETAS:
+        film = variations(told(*net, classes, scale=1), x0, schedule, eta=eta, steps=STEPS, rng=rng)
+        columns.append(last(film, f"variations, {eta}", STEPS))
+    save("variations", columns)
+
+    first, second = pictures(before), pictures(after)
+    # Told no label, it may pass from one class to the other.
+    way = interpolate(told_nothing(*net), first, second, schedule, weights=WEIGHTS, steps=STEPS)
+    way = [to_numpy(x) for x in tqdm(way, "interpolation", len(WEIGHTS))]
+    save("interpolation", [first, *way, second])
+    print(f"See inpainting.png, sdedit.png, variations.png and interpolation.png in {folder}.")
+
+
+def last(film, what: str, steps: int) -> np.ndarray:
+    """The last picture of a film, which runs under a progress bar."""
+    return to_numpy(deque(tqdm(film, what, steps), maxlen=1).pop())
+
+
+def blocks(x: np.ndarray) -> np.ndarray:
+    """Means of SIDE × SIDE pixels, as large as the picture"""
+    n, h, w, c = x.shape
+    means = x.reshape(n, h // SIDE, SIDE, w // SIDE, SIDE, c).mean(axis=(2, 4))
+    return means.repeat(SIDE, axis=1).repeat(SIDE, axis=2)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path, help="of a run of examples/ddpm.py")
+    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
+    parser.add_argument("--name", help="name of the run (default: edit-DATA)")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)
