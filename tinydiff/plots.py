@@ -82,3 +82,21 @@ def pixels(figure, *, dpi: int = 80) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save_panels(
+    path: str | os.PathLike,
+    x: Sequence[float],
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    xlabel: str,
+) -> None:
+    """Panels side by side, each {name of a line: its value at every x}, under its own title."""
+    figure = new_figure(5 * len(panels), 4)
+    for axes, (title, lines) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for name, values in lines.items():
+            axes.plot(x, values, "o-", label=name)
+        axes.set(title=title, xlabel=xlabel)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    save_figure(path, figure)
