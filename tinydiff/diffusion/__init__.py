@@ -12,9 +12,9 @@ from noise to pictures, and `flow` rectified flow, which has no schedule.  `Pipe
 it together and comes back from a checkpoint.
 """
 
-from tinydiff.diffusion.continuous import EDMSDE, VESDE, VPSDE, SubVPSDE
 from tinydiff.diffusion.classifier_guidance import classifier_guided
 from tinydiff.diffusion.conditioning import null_label
+from tinydiff.diffusion.continuous import EDMSDE, VESDE, VPSDE, SubVPSDE
 from tinydiff.diffusion.denoiser import denoiser
 from tinydiff.diffusion.edm import EDM
 from tinydiff.diffusion.flow import flow_velocity, sample_flow
@@ -33,8 +33,8 @@ from tinydiff.diffusion.samplers import (
     sample_predictor_corrector,
 )
 from tinydiff.diffusion.schedule import NoiseSchedule
-from tinydiff.diffusion.timesteps import LossAwareTimesteps, UniformTimesteps
 from tinydiff.diffusion.threshold import dynamic_threshold
+from tinydiff.diffusion.timesteps import LossAwareTimesteps, UniformTimesteps
 
 __all__ = [
     "EDM",
