@@ -4,24 +4,26 @@
     python examples/samplers.py runs/mnist/checkpoint.npz --sampler ddpm --evaluations 250
 
 Writes to runs/NAME/: samplers.png, a row for each sampler, a column for each number of evaluations
-of the network, all from the same noise; and table.txt, the share of pictures that a classifier
-(of examples/classify.py) takes for the class asked for.
+of the network, all from the same noise; and table.txt, the Fréchet distances from the test set in
+the features of the judge, runs/classify-DATA/ of examples/classify.py.  Each is too large by what
+as many real pictures, of the training set, have: compare them with each other and with that.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
-from classify import load_classifier, predict
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from tinydiff import data, images
+from tinydiff import data, images, metrics
 from tinydiff.commandline import check_writable, number, run, whole
 from tinydiff.diffusion import Pipeline
 from tinydiff.diffusion.samplers import SAMPLERS
 from tinydiff.files import replacing
 
+DATA = {"digits": data.digits, "mnist": data.mnist, "fashion-mnist": data.fashion_mnist}
+PARTS = "train", "test"
 SHOWN, BATCH = 5, 100  # pictures of each kind in samplers.png; drawn at a time
 
 
@@ -32,10 +34,17 @@ def main() -> None:
     if not args.checkpoint.exists():
         raise ValueError(f"{args.checkpoint} does not exist: train with examples/ddpm.py first")
     pipeline = Pipeline.load(args.checkpoint)
-    if not pipeline.classes:
-        raise ValueError(f"{args.checkpoint} knows no classes: there is nothing to agree with")
-    judge = load_classifier(args.judge)
+    trained_on = pipeline.settings.get("data", "").removesuffix("-train")
+    if trained_on not in DATA:
+        raise ValueError(f"{args.checkpoint}: expected a model of {', '.join(DATA)}")
+    judge = args.judge or args.out / f"classify-{trained_on}" / "checkpoint.npz"
+    if not judge.exists():
+        raise ValueError(f"{judge} does not exist: train the judge with examples/classify.py first")
+    judge, train_set, test_set = metrics.load_judge(judge), *map(DATA[trained_on], PARTS)
     labels = np.arange(args.count) % len(pipeline.classes)
+    rng = np.random.default_rng(args.seed)
+    real = metrics.features(judge, test_set.images[metrics.same_mix(test_set, labels, rng)])
+    yardstick = train_set.images[metrics.same_mix(train_set, labels, rng, most=1)]
     names, columns = args.sampler or list(SAMPLERS), sorted(set(args.evaluations))
     lines = [f"{'evaluations':20}" + "".join(f"{n:>9}" for n in columns)]
     height, width = 2 * pipeline.image[0], 2 * pipeline.image[1] * min(SHOWN, args.count)
@@ -46,20 +55,21 @@ def main() -> None:
             cells.append(caption(name, height, width))
             for evaluations in columns:
                 drawn = draw(pipeline, labels, name, evaluations, args)
-                lines[-1] += f"{quality(judge, drawn, labels):9.1%}"
+                lines[-1] += f"{quality(judge, drawn, real):9.3f}"
                 strip = np.concatenate(drawn[:SHOWN], axis=1).repeat(2, axis=0).repeat(2, axis=1)
                 cells.append(np.broadcast_to(strip, (height, width, 3)))
                 bar.update(evaluations * args.count)
     images.save_png(folder / "samplers.png", images.grid(np.stack(cells), len(columns) + 1, pad=14))
+    lines.append(f"{'training set':20}{quality(judge, yardstick, real):9.3f}")
     table = "\n".join(lines)
     with replacing(folder / "table.txt") as file:
         file.write(f"{table}\n".encode())
     print(f"{table}\nSee samplers.png and table.txt in {folder}.")
 
 
-def quality(judge, drawn: np.ndarray, labels: np.ndarray) -> float:
-    """The share of pictures that the judge takes for what they should be."""
-    return float(np.mean(predict(judge, data.Dataset("drawn", drawn)) == labels))
+def quality(judge, pictures: np.ndarray, real: np.ndarray) -> float:
+    """The Fréchet distance of pictures from those that have the features ``real``."""
+    return metrics.frechet_distance(metrics.features(judge, pictures), real)
 
 
 def draw(pipeline: Pipeline, labels: np.ndarray, name: str, evaluations: int, args) -> np.ndarray:
@@ -92,17 +102,12 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path, help="of a run of examples/ddpm.py")
-    parser.add_argument(
-        "--judge",
-        type=Path,
-        default=Path("runs/classify-mnist/checkpoint.npz"),
-        help="checkpoint of a run of examples/classify.py (default: %(default)s)",
-    )
+    parser.add_argument("--judge", type=Path, help="another checkpoint of examples/classify.py")
     parser.add_argument(
         "--sampler", action="append", choices=list(SAMPLERS), help="may be repeated; default: all"
     )
     parser.add_argument("--evaluations", type=whole(2), nargs="+", default=[5, 10, 20, 50])
-    parser.add_argument("--count", type=whole(1), default=100, help="pictures of each kind")
+    parser.add_argument("--count", type=whole(10), default=200, help="pictures of each kind")
     parser.add_argument("--guidance", type=number(), default=1.0, help="1: plain conditional")
     parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
     parser.add_argument("--name", default="samplers", help="name of the run")
