@@ -17,6 +17,7 @@ from tinydiff.diffusion.conditioning import null_label
 from tinydiff.diffusion.continuous import EDMSDE, VESDE, VPSDE, SubVPSDE
 from tinydiff.diffusion.denoiser import denoiser
 from tinydiff.diffusion.edm import EDM
+from tinydiff.diffusion.editing import inpaint, interpolate, sdedit, slerp, variations
 from tinydiff.diffusion.flow import flow_velocity, sample_flow
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.diffusion.guidance import classifier_free
@@ -53,6 +54,8 @@ __all__ = [
     "denoiser",
     "dynamic_threshold",
     "flow_velocity",
+    "inpaint",
+    "interpolate",
     "invert_ddim",
     "null_label",
     "sample_ddim",
@@ -63,4 +66,7 @@ __all__ = [
     "sample_heun",
     "sample_ode",
     "sample_predictor_corrector",
+    "sdedit",
+    "slerp",
+    "variations",
 ]

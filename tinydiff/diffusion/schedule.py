@@ -199,6 +199,16 @@ class NoiseSchedule:
         levels[-1] = min(2.0**-24, levels[-2] / 2)
         return NoiseSchedule.from_alphas_cumprod(levels, self.timesteps)
 
+    def until(self, t: int) -> NoiseSchedule:
+        """The same process, ended after step t: its last x is x_t, not yet pure noise.
+
+        What a sampler is given as x_T is then taken for x_t: so it finishes a picture that was
+        noised up to step t only.  Raises ValueError unless t is a step, 0 … T−1.
+        """
+        if not 0 <= t < self.T:
+            raise ValueError(f"t: expected a step in 0 … {self.T - 1}, got {t}")
+        return NoiseSchedule(self.betas[: t + 1], self.timesteps[: t + 1])
+
     def signal_and_sigma(self, t) -> tuple[np.ndarray, np.ndarray]:
         """√ᾱ and √(1−ᾱ) at moments t, whole or in between, from 0 to T − 1.
 

@@ -217,7 +217,7 @@ class ufunc:
 
 _UFUNCS = """
     add subtract multiply divide true_divide floor_divide negative power remainder matmul
-    exp expm1 log log1p log2 sqrt square reciprocal sin cos tan tanh sinh cosh arctan
+    exp expm1 log log1p log2 sqrt square reciprocal sin cos tan tanh sinh cosh arctan arccos
     abs absolute sign floor ceil rint maximum minimum logaddexp isnan isfinite isinf
     equal not_equal less less_equal greater greater_equal
     logical_and logical_or logical_not bitwise_and bitwise_or bitwise_xor invert
@@ -416,7 +416,7 @@ _FUNCTIONS = """
     argsort: axis                    sort: axis                      cumsum: axis dtype out
     unique: return_index return_inverse return_counts axis           count_nonzero: axis
     array_equal:                     allclose: rtol atol             diff: n axis
-    triu: k                          tril: k
+    triu: k                          tril: k                         sinc:
 """
 for _name, _keywords in _listed(_FUNCTIONS):
     globals()[_name] = _function(_name, _keywords)
