@@ -16,8 +16,8 @@ from tinydiff.diffusion.classifier_guidance import classifier_guided
 from tinydiff.diffusion.conditioning import null_label
 from tinydiff.diffusion.continuous import EDMSDE, VESDE, VPSDE, SubVPSDE
 from tinydiff.diffusion.denoiser import denoiser
-from tinydiff.diffusion.edm import EDM
 from tinydiff.diffusion.editing import inpaint, interpolate, sdedit, slerp, variations
+from tinydiff.diffusion.edm import EDM
 from tinydiff.diffusion.flow import flow_velocity, sample_flow
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.diffusion.guidance import classifier_free
