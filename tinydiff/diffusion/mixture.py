@@ -78,8 +78,8 @@ class GaussianMixture:
     def score(self, x, signal=1.0, sigma=0.0) -> Tensor:
         """∇ log q(x) = Σ_k P(k | x) (a m_k − x)/(a² s_k² + σ²), (N, D)"""
         joint, pulls = self._compare(x, signal, sigma)
-        shares = ops.softmax(joint).reshape(*joint.shape, 1)
-        return (shares * pulls).sum(axis=1)
+        shares = (joint - ops.logsumexp(joint, keepdims=True)).exp()  # P(k | x)
+        return (shares.reshape(*shares.shape, 1) * pulls).sum(axis=1)
 
     def ideal_network(self, schedule: NoiseSchedule) -> Callable:
         """model(x, t, cond) -> E[ε | x_t], a Tensor: what training with "eps" would lead to.
