@@ -16,11 +16,11 @@ from harness import ROOT
 import tinydiff as td
 from tinydiff import backend, nn, ops, optim
 from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule
+from tinydiff.metrics import judge
 from tinydiff.models import Classifier, UNet
 from tinydiff.training import Trainer
 
 DDPM = runpy.run_path(str(ROOT / "examples" / "ddpm.py"))
-CLASSIFY = runpy.run_path(str(ROOT / "examples" / "classify.py"))
 DIFFUSION = GaussianDiffusion(NoiseSchedule.cosine(1000), "v")
 
 
@@ -151,13 +151,13 @@ CASES = {
     "unet-124": wide((1, 2, 4), 16),
     "mnist": recipe("mnist", (28, 28, 1)),
     "classifier": Case(
-        f"classifier, batch {CLASSIFY['BATCH']}",
+        f"classifier, batch {judge.BATCH}",
         Classifier,
         {"in_channels": 1, "num_classes": 10},
-        (CLASSIFY["BATCH"], 28, 28, 1),
+        (judge.BATCH, 28, 28, 1),
         smooth_cross_entropy,
         optimiser="AdamW",
-        rate=CLASSIFY["PEAK"] / 10,
+        rate=judge.PEAK / 10,
         decay=0.998,
     ),
     "transformer": Case(

@@ -82,7 +82,8 @@ class Source:
 @functools.cache
 def _module(text: str, real: str):
     # CuPy writes it to a file in the locale's encoding, which need not have the comments' letters.
-    text = text.encode("ascii", "replace").decode()
+    # (A question mark would do in its place, were "??/" not a trigraph.)
+    text = "".join(letter if letter.isascii() else "_" for letter in text)
     return cupy.RawModule(code=text, options=("-std=c++17", f"-DREAL={real}"))
 
 
