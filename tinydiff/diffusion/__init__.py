@@ -8,8 +8,9 @@
 A network may predict ε, x_0, v, the score or a flow (`parametrisation`), learn a variance too
 (`learned_variance`), be trained with other weights (`weights`) at other steps (`timesteps`), or at
 any noise level, by `EDM`.  `continuous` holds the SDEs behind it all, `samplers` the other ways
-from noise to pictures, and `flow` rectified flow, which has no schedule.  `Pipeline` holds all of
-it together and comes back from a checkpoint.
+from noise to pictures, `flow` rectified flow, which has no schedule, and `ladder` a chain that
+halves the pictures as it goes.  `Pipeline` holds all of it together and comes back from a
+checkpoint.
 """
 
 from tinydiff.diffusion.classifier_guidance import classifier_guided
@@ -21,6 +22,7 @@ from tinydiff.diffusion.edm import EDM
 from tinydiff.diffusion.flow import flow_velocity, sample_flow
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.diffusion.guidance import classifier_free
+from tinydiff.diffusion.ladder import Ladder, ladder_decoder, sample_ladder
 from tinydiff.diffusion.pipeline import Pipeline
 from tinydiff.diffusion.samplers import (
     Churn,
@@ -44,6 +46,7 @@ __all__ = [
     "VPSDE",
     "Churn",
     "GaussianDiffusion",
+    "Ladder",
     "LossAwareTimesteps",
     "NoiseSchedule",
     "Pipeline",
@@ -57,6 +60,7 @@ __all__ = [
     "inpaint",
     "interpolate",
     "invert_ddim",
+    "ladder_decoder",
     "null_label",
     "sample_ddim",
     "sample_ddpm",
@@ -64,6 +68,7 @@ __all__ = [
     "sample_euler",
     "sample_flow",
     "sample_heun",
+    "sample_ladder",
     "sample_ode",
     "sample_predictor_corrector",
     "sdedit",
