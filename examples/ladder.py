@@ -1,0 +1,135 @@
+"""A ladder of denoisers: down, each layer adds noise or halves the picture too; up, each undoes it.
+
+    python examples/ladder.py                    the built-in digits, a few minutes, no download
+    python examples/ladder.py --data mnist
+    python examples/ladder.py --rungs 1 --name halving
+                                                 each layer halves, as in the lecture's picture:
+                                                 the digits come out smooth and alike
+
+Writes to runs/NAME/: samples.png (one row a class), ladder.png (digits on their way down to noise,
+and from there up to new ones of their class) and ladder.gif (the same as a film), loss.png, the log
+and the checkpoint.  The same command again goes on where it stopped.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import tinydiff as td
+from tinydiff import data, images, optim, plots
+from tinydiff.backend import asarray, randn, to_numpy
+from tinydiff.commandline import number, run, whole
+from tinydiff.diffusion import Ladder, ladder_decoder, sample_ladder
+from tinydiff.models import LadderDecoders
+from tinydiff.training import Trainer, read_log, train
+
+SIZE, PAD, HALVINGS = 32, 2, 3  # 28×28 padded all around; z_0 is 4×4
+NET = {"base_channels": 32, "norm_groups": 8}
+LR = 3e-3
+DATA = {  # name: (how to load it, images a step, steps)
+    "digits": (data.digits, 16, 1200),
+    "mnist": (data.mnist, 32, 2800),
+    "fashion-mnist": (data.fashion_mnist, 32, 2800),
+}
+
+
+def main() -> None:
+    args = parse_arguments()
+    plots.require()
+    td.seed(args.seed)
+    load, batch, usual = DATA[args.data]
+    dataset, steps = load(), args.steps or usual
+    settings = {
+        "data": dataset.name,
+        "ladder": {"size": SIZE, "halvings": HALVINGS, "rungs": args.rungs},
+        "net": {**NET, "num_classes": len(dataset.classes)},
+        "lr": LR,
+        "batch": batch,
+        "steps": steps,
+        "seed": args.seed,
+    }
+    ladder = Ladder(**settings["ladder"])
+    model = LadderDecoders(1, ladder.sizes, **settings["net"])
+    trainer = Trainer(
+        model,
+        lambda x, y: ladder.training_loss(model, x, cond=y),
+        data.Batches(dataset, batch, seed=args.seed, pad=PAD),
+        optim.AdamW(model.parameters(), lr=LR),
+        schedule=optim.one_cycle(LR, steps, warm=0.1),
+        ema=optim.EMA(model, decay=max(0.0, 1 - 5 / steps)),  # over the last fifth of the run
+        clip=1.0,
+    )
+    folder = args.out / (args.name or f"ladder-{args.data}")
+    sides = " → ".join(map(str, np.unique(ladder.sizes)))
+    print(f"{dataset.name}: {len(dataset)} images, {model.num_parameters():,} parameters")
+    print(f"{ladder.T} layers, {sides}")
+    seconds = sum(record.seconds for record in train(trainer, steps, folder, settings=settings))
+    print(f"trained {seconds / 60:.1f} minutes, up to step {trainer.step}")
+    with trainer.ema.swapped():
+        model.eval()
+        draw_samples(model, ladder, folder, args)
+        draw_ladder(model, ladder, dataset, folder, args)
+    losses = {"loss": [r["loss"] for r in read_log(folder / "log.jsonl")]}
+    plots.save_curves(folder / "loss.png", losses, title=f"{dataset.name}: training loss")
+    print(f"See samples.png, ladder.png, ladder.gif and loss.png in {folder}.")
+
+
+def climb(model, ladder: Ladder, z_0, labels: np.ndarray, args, rng) -> list[np.ndarray]:
+    """z_0 … z_T of new pictures with these labels, as bytes at full size"""
+    decode = ladder_decoder(model, ladder, labels, scale=args.guidance)
+    return [full_size(z) for z in (z_0, *sample_ladder(decode, z_0, ladder, rng=rng))]
+
+
+def draw_samples(model, ladder: Ladder, folder: Path, args) -> None:
+    rng, side = np.random.default_rng(args.seed), int(ladder.sizes[0])
+    labels = np.repeat(np.arange(model.num_classes), 10)
+    noise = randn((len(labels), side, side, 1), rng=rng)
+    *_, pictures = climb(model, ladder, noise, labels, args, rng)
+    images.save_png(folder / "samples.png", images.grid(pictures, columns=10), scale=2)
+
+
+def draw_ladder(model, ladder: Ladder, dataset: data.Dataset, folder: Path, args) -> None:
+    """Four pictures of each class go down to noise, and from that noise new ones come up."""
+    labels = np.repeat(np.arange(model.num_classes), 4)
+    rng = np.random.default_rng(args.seed)
+    chosen = [np.flatnonzero(dataset.labels == label)[:4] for label in np.unique(labels)]
+    chosen = data.Dataset("chosen", dataset.images[np.concatenate(chosen)])
+    x, _ = next(data.ordered(chosen, len(labels), pad=PAD))
+    z = asarray(x)
+    down = [full_size(z)]
+    for t in range(ladder.T, 0, -1):
+        side = int(ladder.sizes[t - 1])
+        z = ladder.down(z, t, randn((len(z), side, side, 1), rng=rng))
+        down.append(full_size(z))
+    up = climb(model, ladder, z, labels, args, rng)
+    frames = [images.grid(level, columns=8) for level in down + up[1:]]
+    images.save_gif(folder / "ladder.gif", frames, fps=8, hold=2, scale=2)
+    shown = np.unique(np.linspace(0, ladder.T, 9).round().astype(int))
+    columns = [down[i] for i in shown] + [up[i] for i in shown[1:]]
+    rows = np.stack([level[::4] for level in columns], axis=1).reshape(-1, SIZE, SIZE, 1)
+    images.save_png(folder / "ladder.png", images.grid(rows, columns=len(columns)), scale=2)
+
+
+def full_size(z) -> np.ndarray:
+    """Pictures of any level as bytes (N, SIZE, SIZE, C): each pixel becomes a square."""
+    scale = SIZE // z.shape[1]
+    return images.to_uint8(to_numpy(z)).repeat(scale, axis=1).repeat(scale, axis=2)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default="digits", choices=list(DATA))
+    parser.add_argument("--rungs", type=whole(1), default=8, help="layers a size (default: 8)")
+    parser.add_argument("--steps", type=whole(1), help="training steps (default: the recipe's)")
+    parser.add_argument("--guidance", type=number(), default=2.0, help="1: plain conditional")
+    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
+    parser.add_argument("--name", help="name of the run (default: ladder-DATA)")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)
