@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import harness
 import numpy as np
@@ -26,8 +27,9 @@ import training_step
 from cases import CASES, Case, TransformerBlock, diffusion_loss, recipe
 from twins import DEVICE
 
-from tinydiff import backend
+from tinydiff import backend, kernels
 from tinydiff.backend import xp
+from tinydiff.kernels.window import Window
 from tinydiff.models import UNet
 
 WORST = 0.02  # relative: TF32 keeps 10 bits of what is multiplied
@@ -68,7 +70,9 @@ def main() -> None:
     steps = {case.title: case for case in step_cases(args.small)}
     drawn = {f"drawing, {case.title}": case for case in sampling_cases(args.small)}
     names = harness.chosen([*measured, "Adam", *steps, *drawn], args.only)
-    tables = found | {"Operations": [], "Training steps": [], "Sampling: one of 50 steps": []}
+    either_kernel = "3×3 convolutions by either kernel"
+    tables = found | {"Operations": [], either_kernel: [], "Training steps": []}
+    tables |= {"Sampling: one of 50 steps": []}
     for name in names:
         if name in measured:
             table, row = "Operations", operation(*measured[name], args.rounds, bandwidth, speed)
@@ -81,6 +85,8 @@ def main() -> None:
             table, row = "Operations", per_op.adam(args.rounds, finish=finish)
         tables[table].append(row)
         print(harness.table([row]), flush=True)
+        if "conv 3×3" in name and "stride" not in name:
+            tables[either_kernel] += either(*measured[name], args.rounds)
         xp.get_default_memory_pool().free_all_blocks()
         torch.cuda.empty_cache()
     harness.report("gpu", {name: rows for name, rows in tables.items() if rows}, args.out)
@@ -144,6 +150,27 @@ def operation(row: per_op.Row, flops: int, rounds: int, bandwidth: float, speed:
     floor = max(moved(row) / bandwidth, flops / speed) * 1e3
     times = {"floor, ms": floor, "of the floor": verdict["tinydiff, ms"][1] / floor}
     return {"op": row.name, **verdict, **times, **errors}
+
+
+def either(row: per_op.Row, flops: int, rounds: int) -> list[dict]:
+    """Where Winograd suits: its time and im2col's.  `cuda.USE_WINOGRAD` is to be judged by this."""
+    cuda = kernels.chosen
+    x, weight, bias = (backend.asarray(array) for array, _ in row.inputs.values())
+    window = Window.over(x.shape[1:3], (3, 3), padding=1)
+    if not cuda.winograd.suits(*weight.shape[2:], window):
+        return []
+    g = backend.asarray(per_op.upstream(row.value_shape()))
+    calls = {
+        (): lambda module: module.conv2d(x, weight, bias, window),
+        ("x",): lambda module: module.conv2d_input_grad(g, weight, window),
+        ("weight",): lambda module: module.conv2d_weight_grad(x, g, window),
+        ("x", "weight", "bias"): lambda module: module.conv2d_grads(x, g, weight, window),
+    }
+    call = calls[row.wanted]
+    modules = {"Winograd": cuda.winograd, "im2col": cuda.im2col}
+    laps = harness.race({k: partial(call, m) for k, m in modules.items()}, rounds, finish)
+    times = {f"{k}, ms": harness.quartiles(t * 1e3 for t in laps[k]) for k in modules}
+    return [{"op": row.name, **times}]
 
 
 def moved(row: per_op.Row) -> int:

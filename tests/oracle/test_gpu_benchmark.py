@@ -30,4 +30,10 @@ def test_all_kinds_of_rows(tmp_path):
     for row in tables["Operations"]:
         assert row["error"] < 1e-4
         assert row["floor, ms"] > 0
+    assert [row["op"][-5:] for row in tables["3×3 convolutions by either kernel"]] == [
+        "value",
+        "dient",
+        "dient",
+        "ients",
+    ]
     assert len(tables["Training steps"]) == len(tables["Sampling: one of 50 steps"]) == 1
