@@ -64,6 +64,7 @@ def main() -> None:
     if not (judged / "checkpoint.npz").exists():
         metrics.train_judge(train_set, judged)
     judge = metrics.load_judge(judged / "checkpoint.npz")
+    td.seed(args.seed)  # whether or not the judge has just drawn numbers
     noisy = noisy_classifier(train_set, pipeline.diffusion, args.out / f"classify-noisy-{name}")
     labels = np.arange(args.count) % len(pipeline.classes)
     chosen = metrics.same_mix(test_set, labels, np.random.default_rng(args.seed), most=1)
