@@ -1,5 +1,7 @@
 """examples/samplers.py: a picture and a table of all samplers; and what it refuses."""
 
+import functools
+
 import numpy as np
 import pytest
 from example_runs import call, everything_in, load, pixels, small_classify, small_ddpm
@@ -8,6 +10,13 @@ from tinydiff.diffusion import NoiseSchedule
 from tinydiff.diffusion.samplers import SAMPLERS
 
 COLUMNS = (4, 7)
+
+
+def small_samplers():
+    """The script with few digits to compare with."""
+    module = load("samplers")
+    module.DATA["digits"] = functools.partial(module.DATA["digits"], count=120)
+    return module
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +33,7 @@ def digits(tmp_path_factory):
 def compare(digits):
     given = digits / "digits" / "checkpoint.npz"
     options = ("--judge", digits / "classify-digits" / "checkpoint.npz", "--count", 10)
-    return lambda *more: call(load("samplers"), given, *options, *more)
+    return lambda *more: call(small_samplers(), given, *options, *more)
 
 
 def test_a_row_for_each_sampler_and_a_column_for_each_number(compare, here):
@@ -79,9 +88,9 @@ def test_refuses_in_one_sentence(compare, digits, runs, here):
         in compare("--sampler", "ddim", "--evaluations", 1001).error()
     )
     flat = runs.unlabelled / "checkpoint.npz"
-    assert "expected a model of digits, mnist" in call(load("samplers"), flat).error()
+    assert "expected a model of digits, mnist" in call(small_samplers(), flat).error()
     model = digits / "digits" / "checkpoint.npz"
-    assert "train the judge with" in call(load("samplers"), model).error()
-    assert "is not a classifier's" in call(load("samplers"), model, "--judge", model).error()
-    assert "nothing.npz does not exist" in call(load("samplers"), "nothing.npz").error()
+    assert "train the judge with" in call(small_samplers(), model).error()
+    assert "is not a classifier's" in call(small_samplers(), model, "--judge", model).error()
+    assert "nothing.npz does not exist" in call(small_samplers(), "nothing.npz").error()
     assert everything_in(here) == set()
