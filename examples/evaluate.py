@@ -48,7 +48,7 @@ def main() -> None:
         raise ValueError(f"{args.source}: pictures of {shape}, those of {name} are {wanted}")
     if loaded and len(loaded[0]) < LEAST:
         raise ValueError(f"{args.source} holds {len(loaded[0])} pictures, expected {LEAST} or more")
-    judge = the_judge(train_set, args.out / f"classify-{name}")
+    judge = metrics.judge_of(train_set, args.out / f"classify-{name}")
     pictures, labels = loaded or draw(pipeline, args)
 
     rng = np.random.default_rng(args.seed)
@@ -95,15 +95,6 @@ def measure(judge, real, test_set, pictures, labels, args) -> dict[str, metrics.
             drawn, test_set, seed=args.seed, progress=True
         )
     return rows
-
-
-def the_judge(train_set: data.Dataset, folder: Path):
-    """The classifier of that run; if there is none, it is trained now."""
-    if (folder / "checkpoint.npz").exists():
-        return metrics.load_judge(folder / "checkpoint.npz")
-    print(f"There is no judge in {folder} yet: it is trained now, which takes a minute or two.")
-    td.seed(0)
-    return metrics.train_judge(train_set, folder)
 
 
 def draw(pipeline: Pipeline, args):

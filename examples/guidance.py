@@ -59,12 +59,8 @@ def main() -> None:
     if name not in DATA:
         raise ValueError(f"{args.checkpoint} learned from {name!r}, expected {', '.join(DATA)}")
     train_set, test_set = DATA[name]("train"), DATA[name]("test")
+    judge = metrics.judge_of(train_set, args.out / f"classify-{name}")
     td.seed(args.seed)
-    judged = args.out / f"classify-{name}"
-    if not (judged / "checkpoint.npz").exists():
-        metrics.train_judge(train_set, judged)
-    judge = metrics.load_judge(judged / "checkpoint.npz")
-    td.seed(args.seed)  # whether or not the judge has just drawn numbers
     noisy = noisy_classifier(train_set, pipeline.diffusion, args.out / f"classify-noisy-{name}")
     labels = np.arange(args.count) % len(pipeline.classes)
     chosen = metrics.same_mix(test_set, labels, np.random.default_rng(args.seed), most=1)

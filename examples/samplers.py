@@ -5,8 +5,9 @@
 
 Writes to runs/NAME/: samplers.png, a row for each sampler, a column for each number of evaluations
 of the network, all from the same noise; and table.txt, the Fréchet distances from the test set in
-the features of the judge, runs/classify-DATA/ of examples/classify.py.  Each is too large by what
-as many real pictures, of the training set, have: compare them with each other and with that.
+the features of the judge, which comes from runs/classify-DATA/ (examples/classify.py) or is trained
+there first.  Each is too large by what as many real pictures, of the training set, have: compare
+them with each other and with that.
 """
 
 import argparse
@@ -23,7 +24,6 @@ from tinydiff.diffusion.samplers import SAMPLERS
 from tinydiff.files import replacing
 
 DATA = {"digits": data.digits, "mnist": data.mnist, "fashion-mnist": data.fashion_mnist}
-PARTS = "train", "test"
 SHOWN, BATCH = 5, 100  # pictures of each kind in samplers.png; drawn at a time
 
 
@@ -37,10 +37,8 @@ def main() -> None:
     trained_on = pipeline.settings.get("data", "").removesuffix("-train")
     if trained_on not in DATA:
         raise ValueError(f"{args.checkpoint}: expected a model of {', '.join(DATA)}")
-    judge = args.judge or args.out / f"classify-{trained_on}" / "checkpoint.npz"
-    if not judge.exists():
-        raise ValueError(f"{judge} does not exist: train the judge with examples/classify.py first")
-    judge, train_set, test_set = metrics.load_judge(judge), *map(DATA[trained_on], PARTS)
+    train_set, test_set = DATA[trained_on]("train"), DATA[trained_on]("test")
+    judge = metrics.judge_of(train_set, args.out / f"classify-{trained_on}")
     labels = np.arange(args.count) % len(pipeline.classes)
     rng = np.random.default_rng(args.seed)
     real = metrics.features(judge, test_set.images[metrics.same_mix(test_set, labels, rng)])
@@ -102,7 +100,6 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path, help="of a run of examples/ddpm.py")
-    parser.add_argument("--judge", type=Path, help="another checkpoint of examples/classify.py")
     parser.add_argument(
         "--sampler", action="append", choices=list(SAMPLERS), help="may be repeated; default: all"
     )

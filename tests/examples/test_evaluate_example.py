@@ -23,9 +23,9 @@ def small_evaluate():
     module = load("evaluate")
     module.DATA["digits"] = functools.partial(module.DATA["digits"], count=150)
     module.LEAST = 40
-    train_judge = functools.partial(metrics.train_judge, **SMALL)
+    judge_of = functools.partial(metrics.judge_of, **SMALL)
     score = functools.partial(metrics.classifier_accuracy_score, steps=3, **SMALL)
-    small = {"train_judge": train_judge, "classifier_accuracy_score": score}
+    small = {"judge_of": judge_of, "classifier_accuracy_score": score}
     module.metrics = types.SimpleNamespace(**vars(metrics) | small)
     return module
 
@@ -54,7 +54,7 @@ def out(tmp_path_factory):
     """A folder of runs with a judge of the digits and a model that has hardly learned them."""
     out = tmp_path_factory.mktemp("evaluated")
     small = small_evaluate()
-    small.metrics.train_judge(small.DATA["digits"]("train"), out / "classify-digits")
+    small.metrics.judge_of(small.DATA["digits"]("train"), out / "classify-digits")
     assert call(small_ddpm(), "--steps", 2, "--out", out).status == 0
     return out
 

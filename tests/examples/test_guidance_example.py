@@ -24,8 +24,8 @@ def small_guidance():
     module = load("guidance")
     module.DATA["digits"] = functools.partial(module.DATA["digits"], count=120)
     module.NoisyClassifier = functools.partial(NoisyClassifier, widths=(8, 8))
-    judge = functools.partial(metrics.train_judge, epochs=1, batch_size=40, widths=(8, 8))
-    module.metrics = types.SimpleNamespace(**vars(metrics) | {"train_judge": judge})
+    judge_of = functools.partial(metrics.judge_of, epochs=1, batch_size=40, widths=(8, 8))
+    module.metrics = types.SimpleNamespace(**vars(metrics) | {"judge_of": judge_of})
     module.STEPS, module.BATCH, module.EPOCHS, module.WEIGHTS = 3, 12, 2, (1.0, 3.0)
     return module
 

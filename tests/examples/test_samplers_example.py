@@ -32,19 +32,15 @@ def digits(tmp_path_factory):
 @pytest.fixture
 def compare(digits):
     given = digits / "digits" / "checkpoint.npz"
-    options = ("--judge", digits / "classify-digits" / "checkpoint.npz", "--count", 10)
-    return lambda *more: call(small_samplers(), given, *options, *more)
+    return lambda *more: call(small_samplers(), given, "--out", digits, "--count", 10, *more)
 
 
-def test_a_row_for_each_sampler_and_a_column_for_each_number(compare, here):
+def test_a_row_for_each_sampler_and_a_column_for_each_number(compare, digits):
     ended = compare("--evaluations", *COLUMNS)
     assert ended.status == 0, ended.err
-    assert everything_in(here / "runs") == {
-        "samplers",
-        "samplers/samplers.png",
-        "samplers/table.txt",
-    }
-    first, *rows, real = (here / "runs" / "samplers" / "table.txt").read_text().splitlines()
+    folder = digits / "samplers"
+    assert everything_in(folder) == {"samplers.png", "table.txt"}
+    first, *rows, real = (folder / "table.txt").read_text().splitlines()
     assert first.split() == ["evaluations", *map(str, COLUMNS)]
     assert [row.split()[0] for row in rows] == list(SAMPLERS)
     assert all(float(number) >= 0 for row in rows for number in row.split()[1:])
@@ -52,7 +48,7 @@ def test_a_row_for_each_sampler_and_a_column_for_each_number(compare, here):
     assert "\n".join(rows) in ended.out
     pad = 14
     height, width = 2 * 28 + pad, 2 * 28 * 5 + pad
-    table = pixels(here / "runs" / "samplers" / "samplers.png")
+    table = pixels(folder / "samplers.png")
     assert table.shape == ((len(SAMPLERS) + 1) * height + pad, 3 * width + pad, 3)
     cells = [
         table[pad + r * height : (r + 1) * height, pad + c * width : (c + 1) * width]
@@ -62,11 +58,11 @@ def test_a_row_for_each_sampler_and_a_column_for_each_number(compare, here):
     assert len(np.unique(np.stack(cells), axis=0)) == len(cells), "no two of them are alike"
 
 
-def test_the_seed_decides(compare, here):
+def test_the_seed_decides(compare, digits):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         options = ("--sampler", "ddpm", "--sampler", "heun", "--evaluations", 3)
         assert compare(*options, "--seed", seed, "--name", name).status == 0
-    a, b, c = ((here / "runs" / name / "samplers.png").read_bytes() for name in "abc")
+    a, b, c = ((digits / name / "samplers.png").read_bytes() for name in "abc")
     assert a == b
     assert a != c
 
@@ -80,7 +76,7 @@ def test_steps_for_so_many_evaluations(name, evaluations):
     assert evaluations - 1 <= len(asked) <= evaluations
 
 
-def test_refuses_in_one_sentence(compare, digits, runs, here):
+def test_refuses_in_one_sentence(compare, runs, here):
     assert compare("--evaluations", 1).error().endswith("'1' is not a whole number from 2 on")
     assert "invalid choice: 'rk4'" in compare("--sampler", "rk4").error()
     assert (
@@ -89,8 +85,5 @@ def test_refuses_in_one_sentence(compare, digits, runs, here):
     )
     flat = runs.unlabelled / "checkpoint.npz"
     assert "expected a model of digits, mnist" in call(small_samplers(), flat).error()
-    model = digits / "digits" / "checkpoint.npz"
-    assert "train the judge with" in call(small_samplers(), model).error()
-    assert "is not a classifier's" in call(small_samplers(), model, "--judge", model).error()
     assert "nothing.npz does not exist" in call(small_samplers(), "nothing.npz").error()
     assert everything_in(here) == set()

@@ -173,6 +173,34 @@ def test_a_judge_comes_back_from_its_run(tmp_path):
     assert np.array_equal(again.head.weight.numpy(), weight)
 
 
+def test_a_judge_is_trained_once_and_draws_no_numbers_of_others(tmp_path, capsys):
+    folder, recipe = tmp_path / "judge", {"epochs": 1, "batch_size": 20, **SMALL}
+    drawn, weights = [], []
+    for seed in (1, 1, 2):
+        td.seed(seed)
+        judge = metrics.judge_of(stripes(60, 0), folder, **recipe)
+        drawn.append(backend.rng.random())
+        weights.append(judge.head.weight.numpy())
+    said = capsys.readouterr().out
+    assert said.count("There is no judge in") == 1 and str(folder) in said
+    td.seed(1)
+    assert drawn[0] == drawn[1] == backend.rng.random()
+    assert drawn[2] != drawn[0]
+    again = metrics.judge_of(stripes(60, 0), tmp_path / "again", **recipe)
+    for weight in weights:
+        assert np.array_equal(weight, again.head.weight.numpy())
+
+
+def test_a_judge_that_cannot_be_trained_draws_no_numbers_either(tmp_path):
+    td.seed(1)
+    nameless = Dataset("nameless", PICTURES)
+    with pytest.raises(ValueError, match="nameless has no labels"):
+        metrics.judge_of(nameless, tmp_path)
+    drawn = backend.rng.random()
+    td.seed(1)
+    assert drawn == backend.rng.random()
+
+
 def test_a_judge_is_refused_half_trained(tmp_path):
     metrics.train_judge(stripes(60, 0), tmp_path, epochs=1, batch_size=20, **SMALL)
     path = tmp_path / "checkpoint.npz"

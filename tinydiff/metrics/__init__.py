@@ -1,6 +1,6 @@
 """How good are drawn pictures?  Distances and shares, each with its standard error.
 
-judge = train_judge(data.mnist("train"), "runs/classify-mnist")    # there are no weights to get
+judge = judge_of(data.mnist("train"), "runs/classify-mnist")       # there are no weights to get
 real, drawn = features(judge, test.images), features(judge, pictures)
 frechet_distance(real, drawn)                    # how far apart: quality and variety in one
 precision_recall(real, drawn)                    # quality, and variety
@@ -16,7 +16,7 @@ from tinydiff.metrics.frechet import (
     frechet_distance_of_gaussians,
     unbiased_frechet_distance,
 )
-from tinydiff.metrics.judge import classifier_trainer, load_judge, train_judge
+from tinydiff.metrics.judge import classifier_trainer, judge_of, load_judge, train_judge
 from tinydiff.metrics.mix import evenly, same_mix
 from tinydiff.metrics.precision_recall import precision_recall
 
@@ -29,6 +29,7 @@ __all__ = [
     "frechet_distance",
     "frechet_distance_of_gaussians",
     "jackknife",
+    "judge_of",
     "label_agreement",
     "load_judge",
     "precision_recall",

@@ -15,9 +15,10 @@ import os
 from functools import partial
 from pathlib import Path
 
-from tinydiff import data, ops, optim
+from tinydiff import backend, data, ops, optim
 from tinydiff.models import Classifier
 from tinydiff.training import Trainer, load, train, trained_weights
+from tinydiff.training.run import CHECKPOINT
 
 BATCH, PEAK = 128, 4e-3  # images a step, and the highest learning rate
 
@@ -71,7 +72,25 @@ def train_judge(
     settings = {"data": dataset.name, "model": shape, "steps": steps, "seed": seed}
     for _ in train(trainer, steps, folder, settings=settings):
         pass
-    return load_judge(Path(folder) / "checkpoint.npz")
+    return load_judge(Path(folder) / CHECKPOINT)
+
+
+def judge_of(dataset: data.Dataset, folder: str | os.PathLike, **recipe) -> Classifier:
+    """The judge of the run in ``folder``; if there is none, it is trained now, and a line says so.
+
+    It is trained as `train_judge` does (``recipe``) after ``seed(0)``, and the process's random
+    numbers go on afterwards as if there had been nothing to do.  Raises what `train_judge` and
+    `load_judge` do.
+    """
+    path, before = Path(folder) / CHECKPOINT, backend.rng.bit_generator.state
+    try:
+        if path.exists():
+            return load_judge(path)
+        print(f"There is no judge in {path.parent} yet: it is trained now, in a minute or two.")
+        backend.seed(0)
+        return train_judge(dataset, folder, **recipe)
+    finally:
+        backend.rng.bit_generator.state = before
 
 
 def load_judge(path: str | os.PathLike) -> Classifier:
