@@ -84,7 +84,7 @@ def steps(name: str, evaluations: int) -> int:
     """How many steps a sampler takes for so many evaluations of the network, or one less."""
     if name in ("heun", "predictor-corrector"):  # two a step, but one in the last
         return (evaluations + 1) // 2
-    return evaluations // 2 if name == "ode" else evaluations
+    return evaluations // 2 if name in ("ode", "flow") else evaluations
 
 
 def caption(text: str, height: int, width: int) -> np.ndarray:

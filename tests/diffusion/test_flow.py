@@ -36,6 +36,14 @@ def test_order_on_gaussian_data(method, low, high):
     assert np.all((low < ratios) & (ratios < high)), (errors, ratios)
 
 
+def test_a_start_on_the_way_needs_only_the_rest():
+    """What is x_s of the flow at s = ¾ goes on to the same pictures."""
+    velocity, film = gaussian_velocity(0.3, 0.09), []
+    film = [to_numpy(x) for x in sample_flow(velocity, noise(6), steps=40)]
+    rest = sample_flow(velocity, asarray(film[9]), steps=30, start=0.75)
+    np.testing.assert_allclose([to_numpy(x) for x in rest], film[10:], rtol=1e-12)
+
+
 @pytest.mark.parametrize("method", ["euler", "midpoint"])
 @pytest.mark.parametrize("steps", [1, 7])
 def test_a_point_mass_is_returned_exactly(method, steps):
@@ -133,6 +141,7 @@ def test_a_small_network_learns_two_clusters():
     [
         (lambda x: next(sample_flow(lambda x, s: x, x, steps=0)), ValueError, "steps: .*got 0"),
         (lambda x: next(sample_flow(lambda x, s: x, x.astype(int))), TypeError, "int64"),
+        (lambda x: next(sample_flow(lambda x, s: x, x, start=1.5)), ValueError, "start: .*1.5"),
         (lambda x: next(sample_flow(lambda x, s: x, x, method="rk4")), ValueError, "method: .*rk4"),
         (
             lambda x: flow.training_loss(Recorder(), x, moments="all"),

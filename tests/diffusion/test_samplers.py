@@ -186,7 +186,7 @@ def test_ddim_takes_50_steps_unless_told_otherwise():
     assert len(list(sample_ddim(lambda x, t: x, noise(1, 1), LINEAR))) == 50
 
 
-DETERMINISTIC = {"ddim", "euler", "heun", "dpm-solver", "ode"}
+DETERMINISTIC = {"ddim", "euler", "heun", "dpm-solver", "ode", "flow"}
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -243,7 +243,8 @@ def test_evaluations_of_the_network(name):
         return 0 * x
 
     list(SAMPLERS[name](denoise, noise(3, 1), LINEAR, steps=10))
-    assert len(asked) == {"heun": 19, "predictor-corrector": 19, "ode": 20}.get(name, 10)
+    others = {"heun": 19, "predictor-corrector": 19, "ode": 20, "flow": 20}
+    assert len(asked) == others.get(name, 10)
     assert min(asked) >= 0 and max(asked) <= 999
 
 

@@ -8,9 +8,9 @@
 A network may predict ε, x_0, v, the score or a flow (`parametrisation`), learn a variance too
 (`learned_variance`), be trained with other weights (`weights`) at other steps (`timesteps`), or at
 any noise level, by `EDM`.  `continuous` holds the SDEs behind it all, `samplers` the other ways
-from noise to pictures, `flow` rectified flow, which has no schedule, and `ladder` a chain that
-halves the pictures as it goes.  `Pipeline` holds all of it together and comes back from a
-checkpoint.
+from noise to pictures, `flow` networks trained on straight lines, without a schedule, and `ladder`
+a chain that halves the pictures as it goes.  `Pipeline` holds all of it together and comes back
+from a checkpoint.
 """
 
 from tinydiff.diffusion.classifier_guidance import classifier_guided
@@ -34,6 +34,7 @@ from tinydiff.diffusion.samplers import (
     sample_heun,
     sample_ode,
     sample_predictor_corrector,
+    sample_rectified_flow,
 )
 from tinydiff.diffusion.schedule import NoiseSchedule
 from tinydiff.diffusion.threshold import dynamic_threshold
@@ -71,6 +72,7 @@ __all__ = [
     "sample_ladder",
     "sample_ode",
     "sample_predictor_corrector",
+    "sample_rectified_flow",
     "sdedit",
     "slerp",
     "variations",

@@ -69,19 +69,30 @@ def flow_velocity(model, cond=None) -> Callable:
     return lambda x, s: predict(x, np.full(len(x), SCALE * s))
 
 
-def sample_flow(velocity: Callable, x_1, *, steps: int = 10, method: str = "midpoint") -> Iterator:
+def sample_flow(
+    velocity: Callable,
+    x_1,
+    *,
+    steps: int = 10,
+    method: str = "midpoint",
+    start: float = 1.0,
+) -> Iterator:
     """From noise x_1 (N, ...) to pictures in equal steps; yields x after each.
 
     method  "euler": along the velocity at the start of a step; "midpoint": along that in its
             middle, for two evaluations a step and an error of second order
+    start   the s at which x_1 is, if there is some of a picture in it
 
-    Raises ValueError for another method or steps < 1, TypeError unless x_1 is floating-point.
+    Raises ValueError for another method, steps < 1 or start outside (0, 1], TypeError unless x_1
+    is floating-point.
     """
     if method not in ("euler", "midpoint"):
         raise ValueError(f"method: expected 'euler' or 'midpoint', got {method!r}")
-    x, h = check_pictures(asarray(x_1)), 1 / positive_int("steps", steps)
+    if not 0 < start <= 1:
+        raise ValueError(f"start: expected a number in (0, 1], got {start}")
+    x, h = check_pictures(asarray(x_1)), start / positive_int("steps", steps)
     for i in range(steps):
-        s = 1 - i * h
+        s = start - i * h
         v = velocity(x, s)
         if method == "midpoint":
             v = velocity(x - h / 2 * v, s - h / 2)

@@ -24,6 +24,7 @@ from tinydiff.diffusion.samplers.ddim import invert_ddim, sample_ddim
 from tinydiff.diffusion.samplers.ddpm import sample_ddpm
 from tinydiff.diffusion.samplers.dpm_solver import sample_dpm_solver
 from tinydiff.diffusion.samplers.edm import Churn, sample_euler, sample_heun
+from tinydiff.diffusion.samplers.flow import sample_rectified_flow
 from tinydiff.diffusion.samplers.ode import sample_ode
 from tinydiff.diffusion.samplers.predictor_corrector import sample_predictor_corrector
 
@@ -35,6 +36,7 @@ SAMPLERS: dict[str, Callable] = {
     "dpm-solver": sample_dpm_solver,
     "dpm-solver-sde": partial(sample_dpm_solver, stochastic=True),
     "ode": sample_ode,
+    "flow": sample_rectified_flow,
     "predictor-corrector": sample_predictor_corrector,
 }
 """All of them by name; each takes steps, clip and rng."""
