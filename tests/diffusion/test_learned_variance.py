@@ -7,7 +7,15 @@ import pytest
 
 from tinydiff import Tensor, ops
 from tinydiff.backend import asarray, to_numpy, xp
-from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule, denoiser
+from tinydiff.diffusion import (
+    GaussianDiffusion,
+    NoiseSchedule,
+    classifier_free,
+    classifier_guided,
+    denoiser,
+    dynamic_threshold,
+    sample_ddpm,
+)
 from tinydiff.diffusion.discretised import discretized_gaussian_log_likelihood
 from tinydiff.diffusion.learned_variance import bound_in_bits, interpolated_log_variance
 
@@ -129,6 +137,82 @@ def test_a_denoiser_leaves_the_variance_out():
     network = lambda x, t, cond: Tensor(xp.concatenate([0.5 * x.data, x.data], -1))
     eps = denoiser(network, learner())(x, t)
     np.testing.assert_array_equal(to_numpy(eps), 0.5 * to_numpy(x))
+
+
+class Told:
+    """Answers x times a number, and an o, that both depend on the label; the last is none."""
+
+    num_classes = 2
+    slopes, o = np.array([0.2, 0.4, 0.3]), np.array([-0.5, 1.0, 0.3])
+
+    def __call__(self, x, t, cond):
+        slope, o = (asarray(a[cond].reshape(-1, 1, 1, 1)) for a in (self.slopes, self.o))
+        return Tensor(xp.concatenate([x.data * slope, 0 * x.data + o], -1))
+
+
+class Judge:
+    num_classes = 2
+
+    def __call__(self, x, t):
+        return x.reshape(len(x), -1)[:, :2]
+
+
+LABELS, STEPS = np.array([0, 1, 1]), np.array([3, 20, 45])
+OF_LABEL = (Told.o[LABELS] + 1) / 2
+GUIDED = {
+    "scale 3": (lambda: classifier_free(Told(), learner(), LABELS, scale=3), OF_LABEL),
+    "scale 1": (lambda: classifier_free(Told(), learner(), LABELS, scale=1), OF_LABEL),
+    "scale 0": (lambda: classifier_free(Told(), learner(), LABELS, scale=0), np.full(3, 0.65)),
+    "interval": (
+        lambda: classifier_free(Told(), learner(), LABELS, scale=3, interval=(0.5, 1)),
+        OF_LABEL,
+    ),
+    "far interval": (
+        lambda: classifier_free(Told(), learner(), LABELS, scale=3, interval=(1e-6, 1e-5)),
+        OF_LABEL,
+    ),
+    "rescaled": (lambda: classifier_free(Told(), learner(), LABELS, scale=3, rescale=1), OF_LABEL),
+    "classifier": (
+        lambda: classifier_guided(denoiser(Told(), learner()), Judge(), SCHEDULE, LABELS, scale=2),
+        np.full(3, 0.65),
+    ),
+    "threshold": (
+        lambda: dynamic_threshold(denoiser(Told(), learner(), LABELS), learner()),
+        OF_LABEL,
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "expected"), GUIDED.values(), ids=GUIDED)
+def test_guidance_leaves_the_variance_as_the_conditional_network_has_it(make, expected):
+    x, guided = pictures(3), make()
+    eps, v = guided.with_variance(x, STEPS)
+    np.testing.assert_array_equal(to_numpy(eps), to_numpy(guided(x, STEPS)))
+    assert v.shape == x.shape
+    np.testing.assert_allclose(to_numpy(v), np.broadcast_to(expected.reshape(3, 1, 1, 1), x.shape))
+
+
+def test_ddpm_takes_the_learned_variance_under_guidance():
+    """With w = 3 label 1 has the ε of slope 0.6 and v = 1: all of it by hand."""
+    labels, x_T = np.ones(5, int), pictures(5)
+    guided = classifier_free(Told(), learner(), labels, scale=3)
+    settings = {"steps": 6, "clip": False, "variance": "learned"}
+    got = list(sample_ddpm(guided, x_T, SCHEDULE, rng=np.random.default_rng(0), **settings))
+    settings["variance"] = "large"
+    by_hand = lambda x, t: 0.6 * x
+    wanted = list(sample_ddpm(by_hand, x_T, SCHEDULE, rng=np.random.default_rng(0), **settings))
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(to_numpy(a), to_numpy(b), rtol=1e-9)
+
+
+def test_nothing_learned_nothing_told():
+    plain, alone = GaussianDiffusion(SCHEDULE), lambda x, t: x
+    for denoise in (
+        classifier_free(Told(), plain, LABELS, scale=3),
+        classifier_guided(alone, Judge(), SCHEDULE, LABELS, scale=2),
+        dynamic_threshold(alone, plain),
+    ):
+        assert not hasattr(denoise, "with_variance")
 
 
 def test_log_variance_takes_the_schedules_own_steps():

@@ -9,7 +9,7 @@ gradient is weaker than the true one: of 200 digits that examples/guidance.py dr
 their labels for s = 1, and 91 % for s = 8.
 
 Source: P. Dhariwal and A. Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021, section 4
-and algorithm 2.
+and algorithm 2; as in their code, a learned variance stays what the denoiser says.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from tinydiff import kernels, ops
 from tinydiff.backend import memory_for
 from tinydiff.diffusion.conditioning import check_count, class_labels, null_label
+from tinydiff.diffusion.denoiser import with_eps_changed
 from tinydiff.diffusion.gaussian import column
 from tinydiff.diffusion.guidance import finite
 from tinydiff.diffusion.schedule import NoiseSchedule
@@ -47,13 +48,13 @@ def classifier_guided(
         raise ValueError(f"cond: expected labels 0 … {null_label(classifier) - 1}, got {labels}")
     team = team_of(classifier)
 
-    def guided(x, t):
+    def guided(x, t, eps):
         check_count(labels, x)
         with recording(), kernels.single_threaded_blas, team, memory_for(len(x)):
             x_t = Tensor(x, requires_grad=True)
             log_p = -ops.cross_entropy(classifier(x_t, t), labels, reduction="sum")
             gradient = grad(log_p, x_t)
         _, sigma = schedule.signal_and_sigma(t)
-        return denoise(x, t) - column(scale * sigma, x) * gradient
+        return eps - column(scale * sigma, x) * gradient
 
-    return guided
+    return with_eps_changed(denoise, guided)

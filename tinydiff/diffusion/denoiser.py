@@ -2,6 +2,8 @@
 
 A denoiser works on backend arrays, remembers no graph, and predicts the noise ε whatever the
 network predicts.  Its condition is bound in, so that guidance is a denoiser made of denoisers.
+If a variance was learned too, ``denoise.with_variance(x, t)`` tells both, and so does that of
+every denoiser made of it.
 """
 
 from __future__ import annotations
@@ -29,18 +31,41 @@ def denoiser(model, diffusion: GaussianDiffusion, cond=None) -> Callable:
     in `learned_variance`.  Raises ValueError for labels the model does not know, or not as many as
     pictures.
     """
+    return from_both(eps_and_variance(model, diffusion, cond), diffusion.learned_variance)
+
+
+def eps_and_variance(model, diffusion: GaussianDiffusion, cond=None) -> Callable:
+    """both(x, t) -> (eps, v), where v is None unless the variance is learned; as `denoiser`."""
     predict = predictor(model, cond)
 
-    def with_variance(x, t):
+    def both(x, t):
         output, v = diffusion.split(x, predict(x, t))
         return diffusion.to_eps(x, t, output), v
 
-    def denoise(x, t):
-        return with_variance(x, t)[0]
+    return both
 
-    if diffusion.learned_variance:
-        denoise.with_variance = with_variance
+
+def from_both(both: Callable, learned_variance: bool) -> Callable:
+    """The denoiser of ``both`` (x, t) -> (eps, v), with a ``with_variance`` if v is learned."""
+
+    def denoise(x, t):
+        return both(x, t)[0]
+
+    if learned_variance:
+        denoise.with_variance = both
     return denoise
+
+
+def with_eps_changed(denoise: Callable, change: Callable) -> Callable:
+    """The denoiser that says change(x, t, eps) where ``denoise`` says eps; v stays as it is."""
+
+    learned = hasattr(denoise, "with_variance")
+
+    def both(x, t):
+        eps, v = denoise.with_variance(x, t) if learned else (denoise(x, t), None)
+        return change(x, t, eps), v
+
+    return from_both(both, learned)
 
 
 def predictor(model, cond=None) -> Callable:

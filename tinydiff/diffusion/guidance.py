@@ -5,13 +5,13 @@
 w = 0 ignores the label, w = 1 is the plain conditional model, and w > 1 exaggerates what sets
 the label apart: clearer pictures, fewer kinds of them.  Two refinements ask for less of the
 exaggeration where it harms: only at the noise levels of an interval (`interval`), and without the
-glare that comes with it (`rescale`).
+glare that comes with it (`rescale`).  A learned variance is not guided: that of the label is taken.
 
 Sources: J. Ho and T. Salimans, "Classifier-Free Diffusion Guidance", 2022.  Their equation 6 has
 (1 + w) ε(x, t, c) − w ε(x, t): their w is ours minus 1.  T. Kynkäänniemi et al., "Applying
 Guidance in a Limited Interval Improves Sample and Distribution Quality in Diffusion Models", 2024,
 equation 5.  S. Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2023,
-section 3.4.
+section 3.4.  A. Nichol et al., "GLIDE", 2022 (the variance, in their code).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from tinydiff.backend import xp
 from tinydiff.diffusion.conditioning import check_count, class_labels, null_label
-from tinydiff.diffusion.denoiser import denoiser
+from tinydiff.diffusion.denoiser import denoiser, eps_and_variance, from_both
 from tinydiff.diffusion.gaussian import GaussianDiffusion, column
 
 
@@ -44,6 +44,9 @@ def classifier_free(
               between the two, and 1 elsewhere
     rescale   φ in [0, 1]: how far the predicted x_0 gets back the contrast it had with w = 1
 
+    If the variance is learned, ``with_variance`` tells the v of the network that is told the label
+    (for scale 0, where none is told it, of the one that is not).
+
     One evaluation of the model a step for scales 0 and 1 and outside of the interval, one of
     twice the batch otherwise.  Raises ValueError if the model is unconditional or does not know a
     label, scale is not finite, the interval is none, or rescale lies outside [0, 1].
@@ -55,13 +58,13 @@ def classifier_free(
     if not 0 <= rescale <= 1:
         raise ValueError(f"rescale: expected a number in [0, 1], got {rescale}")
     labels = class_labels(model, cond)
-    conditional = denoiser(model, diffusion, labels)
     if scale == 1:
-        return conditional
+        return denoiser(model, diffusion, labels)
     nulls = np.full_like(labels, null_label(model))
     if scale == 0 and interval is None and rescale == 0:
         return denoiser(model, diffusion, nulls)
-    both = denoiser(model, diffusion, np.concatenate([labels, nulls]))
+    conditional = eps_and_variance(model, diffusion, labels)
+    twice = eps_and_variance(model, diffusion, np.concatenate([labels, nulls]))
 
     def guided(x, t):
         check_count(labels, x)
@@ -69,16 +72,17 @@ def classifier_free(
         inside = (low * signal <= sigma) & (sigma <= high * signal)
         if not inside.any():
             return conditional(x, t)
-        eps = both(xp.concatenate([x, x]), np.concatenate([t, t]))
+        eps, v = twice(xp.concatenate([x, x]), np.concatenate([t, t]))
+        v = None if v is None else v[: len(x)]
         with_label, without = eps[: len(x)], eps[len(x) :]
         weight = scale if inside.all() else column(np.where(inside, scale, 1.0), x)
         eps = without + weight * (with_label - without)
         if rescale == 0:
-            return eps
+            return eps, v
         wanted, x0 = (diffusion.predict_x0(x, t, e) for e in (with_label, eps))
-        return diffusion.predict_eps(x, t, rescaled(x0, wanted, rescale))
+        return diffusion.predict_eps(x, t, rescaled(x0, wanted, rescale)), v
 
-    return guided
+    return from_both(guided, diffusion.learned_variance)
 
 
 def rescaled(x0, wanted, phi: float):

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 
 from tinydiff.backend import xp
+from tinydiff.diffusion.denoiser import with_eps_changed
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 
 
@@ -28,12 +29,12 @@ def dynamic_threshold(
     if not 0 < quantile <= 1:
         raise ValueError(f"quantile: expected a number in (0, 1], got {quantile}")
 
-    def thresholded(x, t):
-        x0 = diffusion.predict_x0(x, t, denoise(x, t))
+    def thresholded(x, t, eps):
+        x0 = diffusion.predict_x0(x, t, eps)
         s = xp.maximum(quantile_of(abs(x0), quantile), 1)
         return diffusion.predict_eps(x, t, xp.clip(x0, -s, s) / s)
 
-    return thresholded
+    return with_eps_changed(denoise, thresholded)
 
 
 def quantile_of(x, q: float):
