@@ -3,6 +3,7 @@
     python examples/ddpm.py --data digits              a few minutes, no download
     python examples/ddpm.py --data mnist               the recipe of the README
     python examples/ddpm.py --data PATH/TO/PICTURES    one sub-folder a class, or none
+    python examples/ddpm.py --prediction eps --schedule linear --weighting min_snr --name compare
 
 Writes to runs/NAME/: samples.png (one row a class), denoising.gif, forward.png, loss.png, the log
 and the checkpoint.  The same command again goes on where it stopped.
@@ -20,6 +21,9 @@ from tinydiff import data, images, optim, plots
 from tinydiff.backend import asarray, randn, to_numpy
 from tinydiff.commandline import number, run, whole
 from tinydiff.diffusion import Pipeline
+from tinydiff.diffusion.parametrisation import TARGET
+from tinydiff.diffusion.schedule import SCHEDULES
+from tinydiff.diffusion.weights import WEIGHTINGS
 from tinydiff.training import Trainer, read_log, train
 
 # On 28×28 the stem turns 2×2 pixels into channels: a quarter of the pixels, five times the speed.
@@ -68,8 +72,12 @@ def main() -> None:
         "images": [len(dataset), zlib.crc32(dataset.images)],  # another folder, another run
         "image": dataset.images.shape[1:],
         "classes": dataset.classes,
-        "schedule": ("cosine", 1000),
-        "prediction": "v",
+        "schedule": (args.schedule, 1000),
+        "prediction": args.prediction,
+        # Older runs do not have these three, which is as good as None: they can be gone on with.
+        "weighting": None if args.weighting == "simple" else args.weighting,
+        "learned_variance": args.learned_variance or None,
+        "zero_terminal_snr": args.zero_terminal_snr or None,
         "seed": args.seed,
         "batch": batch,
         "steps": steps,
@@ -79,7 +87,7 @@ def main() -> None:
     model, diffusion = pipeline.model, pipeline.diffusion
     trainer = Trainer(
         model,
-        lambda x, y: diffusion.training_loss(model, x, cond=y),
+        lambda x, y: diffusion.training_loss(model, x, cond=y, weighting=args.weighting),
         data.Batches(dataset, batch, seed=args.seed, flip=recipe["flip"]),
         optim.AdamW(model.parameters(), lr=recipe["lr"]),
         schedule=optim.one_cycle(recipe["lr"], steps, warm=0.1),
@@ -167,6 +175,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", default="digits", help=f"{known}, or a folder of pictures")
     parser.add_argument("--size", type=whole(1), default=32, help="side of a folder's pictures")
     parser.add_argument("--steps", type=whole(1), help="training steps (default: the recipe's)")
+    parser.add_argument("--prediction", default="v", choices=list(TARGET), help="of the network")
+    parser.add_argument("--schedule", default="cosine", choices=list(SCHEDULES), help="of noise")
+    parser.add_argument("--zero-terminal-snr", action="store_true", help="no picture left in x_T")
+    parser.add_argument(
+        "--weighting", default="simple", choices=["simple", *WEIGHTINGS], help="of the loss over t"
+    )
+    parser.add_argument("--learned-variance", action="store_true", help="and the hybrid loss")
     parser.add_argument("--guidance", type=number(), help="default: 3 where there are classes")
     parser.add_argument("--every", type=whole(1), help="steps between sample grids (a third)")
     parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")

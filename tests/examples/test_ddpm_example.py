@@ -24,6 +24,7 @@ from example_runs import (
 from PIL import Image
 
 from tinydiff import data, training
+from tinydiff.diffusion import Pipeline
 
 PICTURES = {"samples.png", "denoising.gif", "forward.png", "loss.png"}
 ALWAYS = PICTURES | {"log.jsonl", "checkpoint.npz"}
@@ -147,6 +148,51 @@ def test_digits(here):
     assert np.ptp(samples) > 100
 
 
+OTHERS = {
+    "prediction": "eps",
+    "schedule": "linear",
+    "weighting": "min_snr",
+    "learned_variance": True,
+    "zero_terminal_snr": True,
+}
+
+
+def test_another_process_is_trained_and_drawn_from(pictures, here):
+    command = ("--data", pictures / "flat", "--size", SIZE, "--steps", 2, "--seed", 3)
+    options = [("--" + name.replace("_", "-"), value) for name, value in OTHERS.items()]
+    options = [word for option in options for word in option if word is not True]
+    ended = call(small_ddpm(), *command, *options)
+    assert ended.status == 0, ended.err
+    folder = here / "runs" / "flat"
+    assert everything_in(folder) >= ALWAYS
+    settings = training.load(folder / "checkpoint.npz")["settings"]
+    assert settings | OTHERS | {"schedule": ["linear", 1000]} == settings
+    diffusion = Pipeline.load(folder / "checkpoint.npz").diffusion
+    assert diffusion.prediction == "eps" and diffusion.learned_variance
+    assert diffusion.schedule.snr[-1] < 1e-7
+    first = (folder / "samples.png").read_bytes()
+    error = call(small_ddpm(), *command).error()
+    for name in OTHERS:
+        assert f"{name} is " in error
+    for name in ("weighting", "prediction"):  # each of them changes what is learned
+        other = ("--name", name, f"--{name}", {"weighting": "p2", "prediction": "x0"}[name])
+        assert call(small_ddpm(), *command, *options, *other).status == 0
+        assert (here / "runs" / name / "samples.png").read_bytes() != first
+
+
+def test_runs_older_than_those_options_go_on(runs, pictures, here):
+    state = training.load(runs.labelled / "checkpoint.npz")
+    for name in ("weighting", "learned_variance", "zero_terminal_snr"):
+        assert state["settings"].pop(name) is None
+    (here / "old").mkdir()
+    training.save(here / "old" / "checkpoint.npz", state)
+    command = ("--data", pictures / "classes", "--size", SIZE, "--steps", STEPS, "--out", here)
+    assert call(small_ddpm(), *command, "--name", "old").status == 0
+    assert (here / "old" / "samples.png").read_bytes() == (
+        runs.labelled / "samples.png"
+    ).read_bytes()
+
+
 def test_fewer_pictures_than_a_batch(here):
     write_pictures(here / "few", 1, 200)
     ended = call(small_ddpm(), "--data", "few", "--size", SIZE, "--steps", 1)
@@ -167,6 +213,9 @@ REFUSED = {
     "--data FLAT --seed -1": "--seed: '-1' is not a whole number from 0 on",
     "--data FLAT --guidance nan": "--guidance: 'nan' is not a finite number",
     "--data FLAT --guidance 3": "no classes to guide to",
+    "--data FLAT --prediction u": "--prediction: invalid choice: 'u'",
+    "--data FLAT --schedule none": "--schedule: invalid choice: 'none'",
+    "--data FLAT --weighting all": "--weighting: invalid choice: 'all'",
     "--data FLAT --out notes.txt/runs": "notes.txt",
 }
 

@@ -18,11 +18,9 @@ from tinydiff.diffusion.denoiser import denoiser
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.diffusion.guidance import classifier_free
 from tinydiff.diffusion.samplers import SAMPLERS
-from tinydiff.diffusion.schedule import NoiseSchedule
+from tinydiff.diffusion.schedule import SCHEDULES
 from tinydiff.models import UNet
 from tinydiff.training import CheckpointError, load, trained_weights
-
-_SCHEDULES = {"linear": NoiseSchedule.linear, "cosine": NoiseSchedule.cosine}
 
 
 class Pipeline:
@@ -31,21 +29,41 @@ class Pipeline:
     image      [H, W, C] of the pictures
     classes    names of the classes; empty for an unconditional model
     unet       keyword settings of `UNet`
-    schedule   ["cosine", T] or ["linear", T]
-    prediction "eps" or "v"
+    schedule   [a name in `SCHEDULES`, T]
+    prediction a name in `parametrisation.TARGET`: "eps", "x0", "v", "score" or "flow"
+
+    and, where they are not left out or None,
+
+    zero_terminal_snr  True: the schedule is stretched, `NoiseSchedule.zero_terminal_snr`
+    learned_variance   True: the network has twice the channels, and DDPM takes its variance
+
+    Raises ValueError for settings that lack something or have what there is not.
     """
 
     def __init__(self, settings: Mapping):
         needed = ("image", "classes", "unet", "schedule", "prediction")
-        missing = [name for name in needed if name not in settings]
-        if missing or settings["schedule"][0] not in _SCHEDULES:
-            what = f"lack {', '.join(missing)}" if missing else f"have {settings['schedule']}"
-            raise ValueError(f"Pipeline: the settings {what}; expected {', '.join(needed)}")
+        missing = ", ".join(name for name in needed if name not in settings)
+        if missing:
+            raise ValueError(f"settings: they lack {missing}; expected {', '.join(needed)}")
+        kind, T = settings["schedule"]
+        if kind not in SCHEDULES:
+            raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {kind!r}")
         self.settings = settings
         self.image, self.classes = tuple(settings["image"]), tuple(settings["classes"])
-        kind, steps = settings["schedule"]
-        self.model = UNet(self.image[2], num_classes=len(self.classes) or None, **settings["unet"])
-        self.diffusion = GaussianDiffusion(_SCHEDULES[kind](steps), settings["prediction"])
+        schedule = SCHEDULES[kind](T)
+        if settings.get("zero_terminal_snr"):
+            schedule = schedule.zero_terminal_snr()
+        learned = bool(settings.get("learned_variance"))
+        self.diffusion = GaussianDiffusion(
+            schedule, settings["prediction"], learned_variance=learned
+        )
+        channels = self.image[2]
+        self.model = UNet(
+            channels,
+            2 * channels if learned else channels,
+            num_classes=len(self.classes) or None,
+            **settings["unet"],
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Pipeline:
@@ -92,7 +110,9 @@ class Pipeline:
             denoise = classifier_free(self.model, self.diffusion, labels, scale=guidance)
         noise = randn((count, *self.image), rng=rng)
         schedule = self.diffusion.schedule
-        return SAMPLERS[sampler](denoise, noise, schedule, steps=steps, rng=rng)
+        learned = sampler == "ddpm" and self.diffusion.learned_variance
+        variance = {"variance": "learned"} if learned else {}
+        return SAMPLERS[sampler](denoise, noise, schedule, steps=steps, rng=rng, **variance)
 
     def draw(
         self,

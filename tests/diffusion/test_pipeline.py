@@ -1,0 +1,137 @@
+"""A pipeline: what its settings make of it, and that it draws as its parts would."""
+
+import numpy as np
+import pytest
+
+import tinydiff as td
+from tinydiff.backend import randn, to_numpy, xp
+from tinydiff.diffusion import NoiseSchedule, Pipeline, classifier_free, sample_ddpm
+from tinydiff.diffusion.parametrisation import TARGET
+from tinydiff.diffusion.samplers import SAMPLERS
+from tinydiff.training import CheckpointError
+
+SETTINGS = {
+    "image": [4, 4, 1],
+    "classes": ["plain", "striped"],
+    "unet": dict(
+        base_channels=8,
+        channel_mults=(1,),
+        num_res_blocks=1,
+        attention_levels=(),
+        norm_groups=4,
+    ),
+    "schedule": ["cosine", 40],
+    "prediction": "v",
+}
+LABELS = np.array([0, 1, 1])
+MADE_BY_HAND = {
+    "linear": NoiseSchedule.linear(40),
+    "scaled_linear": NoiseSchedule.scaled_linear(40),
+    "cosine": NoiseSchedule.cosine(40),
+    "sigmoid": NoiseSchedule.sigmoid(40),
+}
+
+
+def pipeline(**settings) -> Pipeline:
+    """One whose last layer says something: as it begins, it is zeros."""
+    td.seed(0)
+    made = Pipeline(SETTINGS | settings)
+    for p in made.model.parameters():
+        p.data[...] = 0.2 * randn(p.shape)
+    return made
+
+
+@pytest.mark.parametrize(("name", "schedule"), MADE_BY_HAND.items(), ids=MADE_BY_HAND)
+def test_schedules(name, schedule):
+    made = pipeline(schedule=[name, 40]).diffusion.schedule
+    np.testing.assert_array_equal(made.betas, schedule.betas)
+    made = pipeline(schedule=[name, 40], zero_terminal_snr=True).diffusion.schedule
+    np.testing.assert_array_equal(made.betas, schedule.zero_terminal_snr().betas)
+    assert made.snr[-1] < 1e-7
+
+
+@pytest.mark.parametrize("prediction", TARGET)
+@pytest.mark.parametrize("learned", [None, False, True])
+def test_predictions(prediction, learned):
+    made = pipeline(prediction=prediction, learned_variance=learned)
+    assert made.diffusion.prediction == prediction
+    assert made.diffusion.learned_variance == bool(learned)
+    x = xp.zeros((3, 4, 4, 1), np.float32)
+    assert made.model(x, np.zeros(3, int), LABELS).shape == (3, 4, 4, 2 if learned else 1)
+    drawn = made.draw(3, LABELS, steps=4, guidance=2.0)
+    assert drawn.shape == (3, 4, 4, 1) and drawn.dtype == np.uint8
+    assert np.isfinite(made.diffusion.training_loss(made.model, x, cond=LABELS).item())
+
+
+def film(made, **settings):
+    settings = {"steps": 5, "guidance": 2.0, "rng": np.random.default_rng(0), **settings}
+    return np.stack([to_numpy(x) for x in made.denoising(3, LABELS, **settings)])
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_ddpm_takes_the_variance_that_was_learned(learned):
+    made = pipeline(learned_variance=learned)
+    denoise = classifier_free(made.model, made.diffusion, LABELS, scale=2.0)
+    by_hand = {}
+    for variance in ("small", "learned") if learned else ("small",):
+        rng = np.random.default_rng(0)
+        x_T = randn((3, 4, 4, 1), rng=rng)
+        walk = sample_ddpm(
+            denoise, x_T, made.diffusion.schedule, steps=5, variance=variance, rng=rng
+        )
+        by_hand[variance] = np.stack([to_numpy(x) for x in walk])
+    got = film(made)
+    np.testing.assert_array_equal(got, by_hand["learned" if learned else "small"])
+    assert np.array_equal(got, by_hand["small"]) != learned
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("learned", [False, True])
+def test_every_sampler_draws(sampler, learned):
+    x = film(pipeline(learned_variance=learned), sampler=sampler)
+    assert x.shape == (5, 3, 4, 4, 1) and np.isfinite(x).all()
+
+
+def test_comes_back_from_a_checkpoint(tmp_path):
+    """Also from one that is older than some settings, which are then not there."""
+    path = tmp_path / "checkpoint.npz"
+    for settings in ({}, {"learned_variance": True, "schedule": ["sigmoid", 40]}):
+        made = pipeline(**settings)
+        td.save(path, {"settings": made.settings, "model": made.model.state_dict(), "ema": None})
+        again = Pipeline.load(path)
+        np.testing.assert_array_equal(film(again), film(made))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"schedule": ["square", 40]}, "schedule: expected one of linear, .*, got 'square'"),
+        ({"schedule": ["cosine", 0]}, "T: .*got 0"),
+        ({"prediction": "u"}, "prediction: .*got 'u'"),
+    ],
+)
+def test_refuses_settings(settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        Pipeline(SETTINGS | settings)
+    td.save(tmp_path / "checkpoint.npz", {"settings": SETTINGS | settings, "model": {}, "ema": {}})
+    with pytest.raises(CheckpointError, match="not a diffusion model's"):
+        Pipeline.load(tmp_path / "checkpoint.npz")
+
+
+def test_refuses_to_do_without():
+    with pytest.raises(ValueError, match="they lack unet, prediction; expected image, classes"):
+        Pipeline({k: v for k, v in SETTINGS.items() if k not in ("unet", "prediction")})
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda made: made.denoising(3, sampler="rk4"), "sampler is 'rk4', expected one of ddpm"),
+        (lambda made: made.denoising(3, guidance=2.0), "no labels to guide to"),
+        (lambda made: made.draw(0), "count is 0"),
+        (lambda made: made.draw(2, LABELS), "labels: expected 2"),
+    ],
+)
+def test_refuses_to_draw(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(pipeline())
