@@ -3,10 +3,10 @@
     python examples/classify.py --data mnist                      train, test, show the mistakes
     python examples/classify.py --data mnist --judge samples.npz  does it see the class asked for?
 
-Writes to runs/NAME/: loss.png, mistakes.png (test images it got wrong), the log and checkpoint.
+Writes to runs/NAME/ (classify-DATA by default): loss.png, mistakes.png (test images it got wrong),
+the log and checkpoint.
 """
 
-import argparse
 import time
 from pathlib import Path
 
@@ -14,12 +14,12 @@ import numpy as np
 
 import tinydiff as td
 from tinydiff import data, images, plots
-from tinydiff.commandline import number, run, whole
+from tinydiff.commandline import number, parser, run
 from tinydiff.metrics import load_judge, predict, share, train_judge
 from tinydiff.models import Classifier
 from tinydiff.training import read_log
 
-DATA = {"digits": data.digits, "mnist": data.mnist, "fashion-mnist": data.fashion_mnist}
+DATA = data.MNIST_LIKE
 
 
 def main() -> None:
@@ -60,17 +60,12 @@ def judge(model: Classifier, path: Path) -> None:
     print(f"label agreement {share(agrees):.1%} of {len(agrees)} pictures")
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default="digits", choices=list(DATA))
-    parser.add_argument("--epochs", type=number(above=0), default=3.0, help="passes over the data")
-    parser.add_argument("--seed", type=whole(0), default=0)
-    parser.add_argument("--judge", type=Path, metavar="NPZ", help="file of examples/sample.py")
-    parser.add_argument("--name", help="name of the run (default: classify-DATA)")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
-    return parser.parse_args()
+def parse_arguments():
+    options = parser(__doc__, "--seed", "--name", "--out")
+    options.add_argument("--data", default="digits", choices=list(DATA))
+    options.add_argument("--epochs", type=number(above=0), default=3.0, help="passes over the data")
+    options.add_argument("--judge", type=Path, metavar="NPZ", help="file of examples/sample.py")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@
     python examples/ddpm.py --data PATH/TO/PICTURES    one sub-folder a class, or none
     python examples/ddpm.py --prediction eps --schedule linear --weighting min_snr --name compare
 
-Writes to runs/NAME/: samples.png (one row a class), denoising.gif, forward.png, loss.png, the log
-and the checkpoint.  The same command again goes on where it stopped.
+Writes to runs/NAME/ (by default the name of the data): samples.png (one row a class),
+denoising.gif, forward.png, loss.png, the log and the checkpoint.  The same command again goes on
+where it stopped.
 """
 
-import argparse
 import itertools
 import zlib
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import tinydiff as td
 from tinydiff import data, images, optim, plots
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.commandline import number, run, whole
+from tinydiff.commandline import number, parser, run, whole
 from tinydiff.diffusion import Pipeline
 from tinydiff.diffusion.parametrisation import TARGET
 from tinydiff.diffusion.schedule import SCHEDULES
@@ -163,31 +163,25 @@ def draw_forward(diffusion, dataset: data.Dataset, path: Path, seed: int) -> Non
     x0 = asarray(images.to_float(dataset.images[:6]))
     noise = randn(x0.shape, rng=np.random.default_rng(seed))
     columns = [diffusion.q_sample(x0, np.full(len(x0), t), noise) for t in moments]
-    rows = np.stack([to_numpy(c) for c in columns], axis=1).reshape(-1, *x0.shape[1:])
-    images.save_png(path, images.grid(images.to_uint8(rows), columns=len(moments)), scale=2)
+    table = images.side_by_side([images.to_uint8(to_numpy(x)) for x in columns])
+    images.save_png(path, table, scale=2)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_arguments():
+    options = parser(__doc__, "--seed", "--name", "--out")
     known = ", ".join(DATA)
-    parser.add_argument("--data", default="digits", help=f"{known}, or a folder of pictures")
-    parser.add_argument("--size", type=whole(1), default=32, help="side of a folder's pictures")
-    parser.add_argument("--steps", type=whole(1), help="training steps (default: the recipe's)")
-    parser.add_argument("--prediction", default="v", choices=list(TARGET), help="of the network")
-    parser.add_argument("--schedule", default="cosine", choices=list(SCHEDULES), help="of noise")
-    parser.add_argument("--zero-terminal-snr", action="store_true", help="no picture left in x_T")
-    parser.add_argument(
-        "--weighting", default="simple", choices=["simple", *WEIGHTINGS], help="of the loss over t"
-    )
-    parser.add_argument("--learned-variance", action="store_true", help="and the hybrid loss")
-    parser.add_argument("--guidance", type=number(), help="default: 3 where there are classes")
-    parser.add_argument("--every", type=whole(1), help="steps between sample grids (a third)")
-    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
-    parser.add_argument("--name", help="name of the run (default: that of the data)")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
-    return parser.parse_args()
+    options.add_argument("--data", default="digits", help=f"{known}, or a folder of pictures")
+    options.add_argument("--size", type=whole(1), default=32, help="side of a folder's pictures")
+    options.add_argument("--steps", type=whole(1), help="training steps (default: the recipe's)")
+    options.add_argument("--prediction", default="v", choices=list(TARGET), help="of the network")
+    options.add_argument("--schedule", default="cosine", choices=list(SCHEDULES), help="of noise")
+    options.add_argument("--zero-terminal-snr", action="store_true", help="no picture left in x_T")
+    weightings = ["simple", *WEIGHTINGS]
+    options.add_argument("--weighting", default="simple", choices=weightings, help="of the loss")
+    options.add_argument("--learned-variance", action="store_true", help="and the hybrid loss")
+    options.add_argument("--guidance", type=number(), help="default: 3 where there are classes")
+    options.add_argument("--every", type=whole(1), help="steps between sample grids (a third)")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python examples/edit.py runs/mnist/checkpoint.npz
 
-Writes to runs/NAME/, in each row what becomes of one picture:
+Writes to runs/NAME/ (edit-DATA by default), in each row what becomes of one picture:
 
 inpainting.png     the picture; its lower half hidden, drawn by mere replacement of the upper one,
                    and by RePaint, four times
@@ -11,21 +11,19 @@ variations.png     by DDIM inversion and fresh noise: more and more of it
 interpolation.png  from one picture to another, by way of the noises that DDIM makes them of
 """
 
-import argparse
 from collections import deque
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from tinydiff import data, images
 from tinydiff.backend import to_numpy
-from tinydiff.commandline import check_writable, run, whole
+from tinydiff.commandline import check_writable, parser, run
 from tinydiff.diffusion import Pipeline, inpaint, interpolate, sdedit, variations
 from tinydiff.diffusion import classifier_free as told
 from tinydiff.diffusion import denoiser as told_nothing
 
-DATA = {"digits": data.digits, "mnist": data.mnist, "fashion-mnist": data.fashion_mnist}
+DATA = data.MNIST_LIKE
 STEPS, RESAMPLINGS, DRAWN = 50, 5, 4
 STRENGTHS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 ETAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -35,14 +33,10 @@ PAIRS = ((3, 8), (1, 7), (4, 9), (0, 6))  # classes that one can turn into the o
 
 
 def main() -> None:
-    args = parse_arguments()
+    args = parser(__doc__, "checkpoint", "--seed", "--name", "--out").parse_args()
     check_writable(args.out)
-    if not args.checkpoint.exists():
-        raise ValueError(f"{args.checkpoint} does not exist: train with examples/ddpm.py first")
     pipeline = Pipeline.load(args.checkpoint)
-    name = pipeline.settings.get("data", "").removesuffix("-train")
-    if name not in DATA:
-        raise ValueError(f"{args.checkpoint} learned from {name!r}, expected {', '.join(DATA)}")
+    name = pipeline.learned_from(DATA)
     dataset, rng = DATA[name]("test"), np.random.default_rng(args.seed)
     net, schedule = (pipeline.model.eval(), pipeline.diffusion), pipeline.diffusion.schedule
     folder = args.out / (args.name or f"edit-{name}")
@@ -53,8 +47,7 @@ def main() -> None:
         return images.to_float(dataset.images[found])
 
     def save(what: str, columns: list[np.ndarray]) -> None:
-        table = np.stack(columns, axis=1).reshape(-1, *pipeline.image)
-        table = images.grid(images.to_uint8(table), columns=len(columns))
+        table = images.side_by_side([images.to_uint8(x) for x in columns])
         images.save_png(folder / f"{what}.png", table, scale=2)
 
     classes = np.arange(len(dataset.classes))
@@ -101,17 +94,6 @@ def blocks(x: np.ndarray) -> np.ndarray:
     n, h, w, c = x.shape
     means = x.reshape(n, h // SIDE, SIDE, w // SIDE, SIDE, c).mean(axis=(2, 4))
     return means.repeat(SIDE, axis=1).repeat(SIDE, axis=2)
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", type=Path, help="of a run of examples/ddpm.py")
-    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
-    parser.add_argument("--name", help="name of the run (default: edit-DATA)")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -15,32 +15,26 @@ label agreement    drawn pictures that the judge takes for what was asked for
 accuracy score     (--cas) of a classifier that learns from drawn pictures, on the test set
 """
 
-import argparse
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 import tinydiff as td
 from tinydiff import data, metrics
-from tinydiff.commandline import number, run, whole
+from tinydiff.commandline import number, parser, run, whole
 from tinydiff.diffusion import Pipeline
-from tinydiff.diffusion.pipeline import SAMPLERS
+from tinydiff.diffusion.samplers import SAMPLERS
 
-DATA = {"digits": data.digits, "mnist": data.mnist, "fashion-mnist": data.fashion_mnist}
+DATA = data.MNIST_LIKE
 LEAST = 100  # pictures; of fewer, little can be said
 
 
 def main() -> None:
     args = parse_arguments()
-    if not args.source.exists():
-        raise ValueError(f"{args.source} does not exist: train with examples/ddpm.py first")
-    loaded = data.load_drawn(args.source) if is_drawn(args.source) else None
+    loaded = data.load_drawn(args.source) if data.is_drawn(args.source) else None
     pipeline = None if loaded else Pipeline.load(args.source)
-    name = args.data
-    if name is None and pipeline:
-        name = pipeline.settings.get("data", "").removesuffix("-train")
-    if name not in DATA:
+    name = args.data or (pipeline and pipeline.learned_from(DATA))
+    if name is None:
         raise ValueError(f"--data: which pictures should they be like?  One of {', '.join(DATA)}")
     train_set, test_set = DATA[name]("train"), DATA[name]("test")
     shape, wanted = loaded[0].shape[1:] if loaded else pipeline.image, test_set.images.shape[1:]
@@ -113,31 +107,16 @@ def draw(pipeline: Pipeline, args):
     return pictures, labels
 
 
-def is_drawn(path: Path) -> bool:
-    """Is it a file of examples/sample.py?  If not, it should be a checkpoint."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            return "images.npy" in file.namelist()
-    except zipfile.BadZipFile:
-        return False
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", type=Path, help="a checkpoint, or pictures in .npz")
-    parser.add_argument("--data", choices=list(DATA), help="default: what the model learned from")
-    parser.add_argument("--cas", action="store_true", help="accuracy score: some minutes more")
-    parser.add_argument(
-        "--count", type=whole(LEAST), default=1000, help="how many pictures to draw"
-    )
-    parser.add_argument("--sampler", default="ddpm", choices=list(SAMPLERS))
-    parser.add_argument("--steps", type=whole(1), default=50, help="evaluations of the network")
-    parser.add_argument("--guidance", type=number(), default=1.0, help="1: plain conditional")
-    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same numbers")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
-    return parser.parse_args()
+def parse_arguments():
+    options = parser(__doc__, "--seed", "--out")
+    options.add_argument("source", type=Path, help="a checkpoint, or pictures in .npz")
+    options.add_argument("--data", choices=list(DATA), help="default: what the model learned from")
+    options.add_argument("--cas", action="store_true", help="accuracy score: some minutes more")
+    options.add_argument("--count", type=whole(LEAST), default=1000, help="pictures to draw")
+    options.add_argument("--sampler", default="ddpm", choices=list(SAMPLERS))
+    options.add_argument("--steps", type=whole(1), default=50, help="of the sampler")
+    options.add_argument("--guidance", type=number(), default=1.0, help="1: plain conditional")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

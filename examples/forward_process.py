@@ -12,7 +12,6 @@ plane.png   the same for two spirals in a plane: samples over the exact density
 plane.gif   the samples on their way, coloured by the spiral they come from
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from tinydiff import images, plots
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.commandline import run, whole
+from tinydiff.commandline import parser, run, whole
 from tinydiff.diffusion import (
     GaussianDiffusion,
     NoiseSchedule,
@@ -166,15 +165,11 @@ def there_and_back(schedule: NoiseSchedule, three, frames, draw):
             yield plots.pixels(figure, dpi=90)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--points", type=whole(100), default=8000, help="how many samples")
-    parser.add_argument("--steps", type=whole(50), default=1000, help="T of the schedule")
-    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
-    return parser.parse_args()
+def parse_arguments():
+    options = parser(__doc__, "--seed", "--out")
+    options.add_argument("--points", type=whole(100), default=8000, help="how many samples")
+    options.add_argument("--steps", type=whole(50), default=1000, help="T of the schedule")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

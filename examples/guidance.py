@@ -11,10 +11,10 @@ The judge of agreement and recall is the classifier of runs/classify-DATA/ (exam
 the one that guides is another, and has its own run in runs/classify-noisy-DATA/.  Both are trained
 first, a minute or two each, where there are none.
 
-Writes to runs/NAME/: a picture for each way, a row a weight, and curves.png.
+Writes to runs/NAME/ (guidance-DATA by default): a picture for each way, a row a weight, and
+curves.png.
 """
 
-import argparse
 from collections import deque
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from tqdm import tqdm
 import tinydiff as td
 from tinydiff import backend, data, images, metrics, ops, optim, plots
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.commandline import run, whole
+from tinydiff.commandline import parser, run, whole
 from tinydiff.diffusion import (
     GaussianDiffusion,
     Pipeline,
@@ -37,7 +37,7 @@ from tinydiff.diffusion import (
 from tinydiff.models import NoisyClassifier
 from tinydiff.training import Trainer, train
 
-DATA = {"digits": data.digits, "mnist": data.mnist, "fashion-mnist": data.fashion_mnist}
+DATA = data.MNIST_LIKE
 WAYS = {
     "classifier-free": {},
     "interval": {"interval": (0.3, 3.0)},
@@ -52,12 +52,8 @@ EPOCHS, PEAK = 3, 4e-3  # of the noisy classifier
 def main() -> None:
     args = parse_arguments()
     plots.require()
-    if not args.checkpoint.exists():
-        raise ValueError(f"{args.checkpoint} does not exist: train with examples/ddpm.py first")
     pipeline = Pipeline.load(args.checkpoint)
-    name = pipeline.settings.get("data", "").removesuffix("-train")
-    if name not in DATA:
-        raise ValueError(f"{args.checkpoint} learned from {name!r}, expected {', '.join(DATA)}")
+    name = pipeline.learned_from(DATA)
     train_set, test_set = DATA[name]("train"), DATA[name]("test")
     judge = metrics.judge_of(train_set, args.out / f"classify-{name}")
     td.seed(args.seed)
@@ -125,16 +121,10 @@ def noisy_loss(model: NoisyClassifier, diffusion: GaussianDiffusion, x0, labels)
     return ops.cross_entropy(model(x_t, t), labels)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", type=Path, help="of a run of examples/ddpm.py")
-    parser.add_argument("--count", type=whole(10), default=500, help="pictures for each point")
-    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
-    parser.add_argument("--name", help="name of the run (default: guidance-DATA)")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
-    return parser.parse_args()
+def parse_arguments():
+    options = parser(__doc__, "checkpoint", "--seed", "--name", "--out")
+    options.add_argument("--count", type=whole(10), default=500, help="pictures for each point")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

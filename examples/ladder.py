@@ -6,12 +6,11 @@
                                                  each layer halves, as in the lecture's picture:
                                                  the digits come out smooth and alike
 
-Writes to runs/NAME/: samples.png (one row a class), ladder.png (digits on their way down to noise,
-and from there up to new ones of their class) and ladder.gif (the same as a film), loss.png, the log
-and the checkpoint.  The same command again goes on where it stopped.
+Writes to runs/NAME/ (ladder-DATA by default): samples.png (one row a class), ladder.png (digits on
+their way down to noise, and from there up to new ones of their class) and ladder.gif (the same as a
+film), loss.png, the log and the checkpoint.  The same command again goes on where it stopped.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ import numpy as np
 import tinydiff as td
 from tinydiff import data, images, optim, plots
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.commandline import number, run, whole
+from tinydiff.commandline import number, parser, run, whole
 from tinydiff.diffusion import Ladder, ladder_decoder, sample_ladder
 from tinydiff.models import LadderDecoders
 from tinydiff.training import Trainer, read_log, train
@@ -107,8 +106,8 @@ def draw_ladder(model, ladder: Ladder, dataset: data.Dataset, folder: Path, args
     images.save_gif(folder / "ladder.gif", frames, fps=8, hold=2, scale=2)
     shown = np.unique(np.linspace(0, ladder.T, 9).round().astype(int))
     columns = [down[i] for i in shown] + [up[i] for i in shown[1:]]
-    rows = np.stack([level[::4] for level in columns], axis=1).reshape(-1, SIZE, SIZE, 1)
-    images.save_png(folder / "ladder.png", images.grid(rows, columns=len(columns)), scale=2)
+    table = images.side_by_side([level[::4] for level in columns])
+    images.save_png(folder / "ladder.png", table, scale=2)
 
 
 def full_size(z) -> np.ndarray:
@@ -117,18 +116,13 @@ def full_size(z) -> np.ndarray:
     return images.to_uint8(to_numpy(z)).repeat(scale, axis=1).repeat(scale, axis=2)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default="digits", choices=list(DATA))
-    parser.add_argument("--rungs", type=whole(1), default=8, help="layers a size (default: 8)")
-    parser.add_argument("--steps", type=whole(1), help="training steps (default: the recipe's)")
-    parser.add_argument("--guidance", type=number(), default=2.0, help="1: plain conditional")
-    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
-    parser.add_argument("--name", help="name of the run (default: ladder-DATA)")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
-    return parser.parse_args()
+def parse_arguments():
+    options = parser(__doc__, "--seed", "--name", "--out")
+    options.add_argument("--data", default="digits", choices=list(DATA))
+    options.add_argument("--rungs", type=whole(1), default=8, help="layers a size (default: 8)")
+    options.add_argument("--steps", type=whole(1), help="training steps (default: the recipe's)")
+    options.add_argument("--guidance", type=number(), default=2.0, help="1: plain conditional")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

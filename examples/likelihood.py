@@ -12,7 +12,6 @@ not have, and of dequantised bytes; L_0 has open bins at black and white.  Eithe
 Writes runs/likelihood-NAME/terms.png: where in time the bits are.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +19,12 @@ from tqdm import tqdm
 
 from tinydiff import data, images, plots
 from tinydiff.backend import asarray, to_numpy, xp
-from tinydiff.commandline import check_writable, number, run, whole
+from tinydiff.commandline import check_writable, number, parser, run, whole
 from tinydiff.diffusion import GaussianDiffusion, Pipeline
 from tinydiff.diffusion.likelihood import every_bound, prior_bits
 from tinydiff.diffusion.ode_likelihood import bits_of_bytes, dequantised, ode_log_likelihood
 
-DATA = {
-    "digits": data.digits,
-    "mnist": data.mnist,
-    "fashion-mnist": data.fashion_mnist,
-    "cifar-10": data.cifar10,
-}
+DATA = {**data.MNIST_LIKE, "cifar-10": data.cifar10}
 BATCH = 32
 
 
@@ -39,8 +33,6 @@ def main() -> None:
     plots.require()
     folder = args.out / f"likelihood-{args.checkpoint.resolve().parent.name}"
     check_writable(folder / "terms.png")
-    if not args.checkpoint.exists():
-        raise ValueError(f"{args.checkpoint} does not exist: train with examples/ddpm.py first")
     pipeline = Pipeline.load(args.checkpoint)
     pipeline.model.eval().requires_grad_(False)
     dataset = test_images(pipeline, args.data)
@@ -147,20 +139,15 @@ def draw(path: Path, prior: np.ndarray, terms: np.ndarray, exact: float, name: s
     plots.save_figure(path, figure)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", type=Path, help="of a run of examples/ddpm.py")
-    parser.add_argument("--images", type=whole(1), default=32, help="how many test images")
-    parser.add_argument("--data", help="default: what the model was trained on; or a folder")
-    parser.add_argument("--steps", type=whole(1), help="the bound in fewer steps (default: all)")
-    parser.add_argument("--variance", default="posterior", choices=["posterior", "beta"])
-    parser.add_argument("--probes", type=whole(1), default=2, help="of the ODE's divergence")
-    parser.add_argument("--tolerance", type=number(above=0), default=1e-4, help="of the ODE")
-    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same numbers")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
-    return parser.parse_args()
+def parse_arguments():
+    options = parser(__doc__, "checkpoint", "--seed", "--out")
+    options.add_argument("--images", type=whole(1), default=32, help="how many test images")
+    options.add_argument("--data", help="default: what the model was trained on; or a folder")
+    options.add_argument("--steps", type=whole(1), help="the bound in fewer steps (default: all)")
+    options.add_argument("--variance", default="posterior", choices=["posterior", "beta"])
+    options.add_argument("--probes", type=whole(1), default=2, help="of the ODE's divergence")
+    options.add_argument("--tolerance", type=number(above=0), default=1e-4, help="of the ODE")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@
 and anything else is a folder of one PNG a picture.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
 from tinydiff import images
-from tinydiff.commandline import check_writable, number, run, whole
+from tinydiff.commandline import check_writable, number, parser, run, whole
 from tinydiff.diffusion import Pipeline
 from tinydiff.diffusion.samplers import SAMPLERS
 from tinydiff.files import replacing
@@ -23,8 +22,6 @@ from tinydiff.files import replacing
 def main() -> None:
     args = parse_arguments()
     check_out(args.out)
-    if not args.checkpoint.exists():
-        raise ValueError(f"{args.checkpoint} does not exist: train with examples/ddpm.py first")
     pipeline = Pipeline.load(args.checkpoint)
     labels = choose_labels(pipeline.classes, args.wanted, args.count)
     usual = 1.0 if labels is None else 3.0
@@ -78,23 +75,19 @@ def choose_labels(classes: tuple[str, ...], wanted: list[str] | None, count: int
     return np.sort(np.resize(chosen, count))
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", type=Path, help="of a run of examples/ddpm.py")
-    parser.add_argument("--count", type=whole(1), default=100, help="how many pictures")
-    parser.add_argument(
+def parse_arguments():
+    options = parser(__doc__, "checkpoint", "--seed")
+    options.add_argument("--count", type=whole(1), default=100, help="how many pictures")
+    options.add_argument(
         "--class", dest="wanted", action="append", help="draw this class (may be repeated)"
     )
-    parser.add_argument("--sampler", default="ddpm", choices=list(SAMPLERS))
-    parser.add_argument("--steps", type=whole(1), default=50, help="of the sampler")
-    parser.add_argument("--guidance", type=number(), help="1: plain conditional; default: 3")
-    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
-    parser.add_argument("--out", type=Path, default=Path("samples.png"), help="see above")
-    parser.add_argument("--columns", type=whole(1), default=10, help="of one picture of all")
-    parser.add_argument("--scale", type=whole(1), default=2, help="pixels a pixel in PNG files")
-    return parser.parse_args()
+    options.add_argument("--sampler", default="ddpm", choices=list(SAMPLERS))
+    options.add_argument("--steps", type=whole(1), default=50, help="of the sampler")
+    options.add_argument("--guidance", type=number(), help="1: plain conditional; default: 3")
+    options.add_argument("--out", type=Path, default=Path("samples.png"), help="see above")
+    options.add_argument("--columns", type=whole(1), default=10, help="of one picture of all")
+    options.add_argument("--scale", type=whole(1), default=2, help="pixels a pixel in PNG files")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

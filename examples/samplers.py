@@ -3,42 +3,35 @@
     python examples/samplers.py runs/mnist/checkpoint.npz
     python examples/samplers.py runs/mnist/checkpoint.npz --sampler ddpm --evaluations 250
 
-Writes to runs/NAME/: samplers.png, a row for each sampler, a column for each number of evaluations
-of the network, all from the same noise; and table.txt, the Fréchet distances from the test set in
-the features of the judge, which comes from runs/classify-DATA/ (examples/classify.py) or is trained
-there first.  Each is too large by what as many real pictures, of the training set, have: compare
-them with each other and with that.
+Writes to runs/NAME/ (samplers by default): samplers.png, a row for each sampler, a column for each
+number of evaluations of the network, all from the same noise; and table.txt, the Fréchet distances
+from the test set in the features of the judge, which comes from runs/classify-DATA/
+(examples/classify.py) or is trained there first.  Each is too large by what as many real pictures,
+of the training set, have: compare them with each other and with that.
 """
-
-import argparse
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from tinydiff import data, images, metrics
-from tinydiff.commandline import check_writable, number, run, whole
+from tinydiff.commandline import check_writable, number, parser, run, whole
 from tinydiff.diffusion import Pipeline
 from tinydiff.diffusion.samplers import SAMPLERS
 from tinydiff.files import replacing
 
-DATA = {"digits": data.digits, "mnist": data.mnist, "fashion-mnist": data.fashion_mnist}
+DATA = data.MNIST_LIKE
 SHOWN, BATCH = 5, 100  # pictures of each kind in samplers.png; drawn at a time
 
 
 def main() -> None:
     args = parse_arguments()
-    folder = args.out / args.name
+    folder = args.out / (args.name or "samplers")
     check_writable(folder / "samplers.png")
-    if not args.checkpoint.exists():
-        raise ValueError(f"{args.checkpoint} does not exist: train with examples/ddpm.py first")
     pipeline = Pipeline.load(args.checkpoint)
-    trained_on = pipeline.settings.get("data", "").removesuffix("-train")
-    if trained_on not in DATA:
-        raise ValueError(f"{args.checkpoint}: expected a model of {', '.join(DATA)}")
-    train_set, test_set = DATA[trained_on]("train"), DATA[trained_on]("test")
-    judge = metrics.judge_of(train_set, args.out / f"classify-{trained_on}")
+    learned = pipeline.learned_from(DATA)
+    train_set, test_set = DATA[learned]("train"), DATA[learned]("test")
+    judge = metrics.judge_of(train_set, args.out / f"classify-{learned}")
     labels = np.arange(args.count) % len(pipeline.classes)
     rng = np.random.default_rng(args.seed)
     real = metrics.features(judge, test_set.images[metrics.same_mix(test_set, labels, rng)])
@@ -95,21 +88,15 @@ def caption(text: str, height: int, width: int) -> np.ndarray:
     return np.asarray(picture)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", type=Path, help="of a run of examples/ddpm.py")
-    parser.add_argument(
+def parse_arguments():
+    options = parser(__doc__, "checkpoint", "--seed", "--name", "--out")
+    options.add_argument(
         "--sampler", action="append", choices=list(SAMPLERS), help="may be repeated; default: all"
     )
-    parser.add_argument("--evaluations", type=whole(2), nargs="+", default=[5, 10, 20, 50])
-    parser.add_argument("--count", type=whole(10), default=200, help="pictures of each kind")
-    parser.add_argument("--guidance", type=number(), default=1.0, help="1: plain conditional")
-    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed, the same pictures")
-    parser.add_argument("--name", default="samplers", help="name of the run")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
-    return parser.parse_args()
+    options.add_argument("--evaluations", type=whole(2), nargs="+", default=[5, 10, 20, 50])
+    options.add_argument("--count", type=whole(10), default=200, help="pictures of each kind")
+    options.add_argument("--guidance", type=number(), default=1.0, help="1: plain conditional")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

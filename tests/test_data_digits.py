@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from tinydiff.data import digits
+from tinydiff.data import MNIST_LIKE, digits
 from tinydiff.data.digits import BLOCK, _sample
 from tinydiff.data.glyphs import CANVAS, FINE, GLYPHS, _distance_to, distance_fields
 
@@ -29,6 +29,11 @@ def test_is_what_it_says():
     assert data.classes == tuple("0123456789")
     assert np.bincount(data.labels).tolist() == [BLOCK // 5] * 10
     assert len(digits("test", 7)) == 7
+
+
+def test_is_found_by_the_name_it_bears():
+    data = MNIST_LIKE["digits"]("test", 7)
+    assert data.name == "digits-test" and len(data) == 7
 
 
 def test_image_i_does_not_depend_on_count():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import tinydiff as td
 from tinydiff import data
 
 IMAGES = np.arange(48, dtype=np.uint8).reshape(3, 4, 4, 1)
@@ -15,6 +16,15 @@ def test_images_and_labels(tmp_path):
     assert labels.tolist() == [2, 0, 1] and labels.dtype == np.int64
     np.savez(tmp_path / "b.npz", images=IMAGES, labels=np.full(3, -1))
     assert data.load_drawn(tmp_path / "b.npz")[1] is None
+
+
+def test_tells_them_from_other_files(tmp_path):
+    np.savez(tmp_path / "drawn.npz", images=IMAGES, labels=np.zeros(3))
+    assert data.is_drawn(tmp_path / "drawn.npz")
+    td.save(tmp_path / "checkpoint.npz", {"model": {"images": IMAGES}})
+    (tmp_path / "text.npz").write_text("hello")
+    for name in ("checkpoint.npz", "text.npz", "nothing.npz"):
+        assert not data.is_drawn(tmp_path / name), name
 
 
 OTHERS = {

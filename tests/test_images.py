@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinydiff.images import grid, save_gif, save_png, to_float, to_uint8
+from tinydiff.images import grid, save_gif, save_png, side_by_side, to_float, to_uint8
 
 BYTES = np.arange(256, dtype=np.uint8)
 
@@ -90,6 +90,17 @@ def test_grid_of_floats_and_colours():
     assert np.array_equal(table[:5, 5:], pictures[1])
     assert np.array_equal(table[5:, :5], pictures[2])
     assert (grid(pictures, pad=2, fill=0.25)[:2] == 0.25).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3)])
+def test_side_by_side_each_is_a_column(shape):
+    columns = [np.full((2, *shape), 10 * i, np.uint8) for i in (1, 2, 3)]
+    columns[2][1] += 5
+    table = side_by_side(columns, pad=1, fill=1)
+    assert table.shape == (2 * 5 + 1, 3 * 6 + 1, shape[2] if len(shape) == 3 else 1)
+    assert table[1::5, 1::6, 0].tolist()[:2] == [[10, 20, 30], [10, 20, 35]]
+    with pytest.raises(ValueError, match="same shape"):
+        side_by_side([columns[0], columns[1][:1]])
 
 
 def test_grid_of_grey_pictures_without_a_channel_axis():

@@ -1,7 +1,12 @@
-"""What the command lines of the examples share: options checked at the door, errors in a sentence.
+"""What the command lines of the examples share: their usual options, options checked at the door,
+errors in a sentence.
 
-parser.add_argument("--count", type=whole(1))
-...
+def main():
+    options = parser(__doc__, "checkpoint", "--seed", "--out")
+    options.add_argument("--count", type=whole(1), default=100)
+    args = options.parse_args()
+    ...
+
 if __name__ == "__main__":
     run(main)
 """
@@ -11,7 +16,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -59,6 +64,22 @@ def number(above: float = -math.inf) -> Callable[[str], float]:
         return value
 
     return convert
+
+
+USUAL = {
+    "checkpoint": dict(type=Path, help="of a run of examples/ddpm.py"),
+    "--seed": dict(type=whole(0), default=0, help="the same seed, the same pictures"),
+    "--name": dict(help="name of the run"),
+    "--out": dict(type=Path, default=Path("runs"), help="folder of all runs"),
+}
+
+
+def parser(doc: str, *usual: str) -> ArgumentParser:
+    """A parser with these of the USUAL arguments; its help is ``doc``, the example's docstring."""
+    made = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
+    for name in usual:
+        made.add_argument(name, **USUAL[name])
+    return made
 
 
 def check_writable(path: str | os.PathLike) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -91,6 +91,12 @@ def grid(
     table = table.reshape(rows * (height + pad), columns * (width + pad), channels)
     # Every cell brought its padding above and to the left; this closes the right and the bottom.
     return np.pad(table, ((0, pad), (0, pad), (0, 0)), constant_values=background)
+
+
+def side_by_side(columns: Sequence[np.ndarray], **settings) -> np.ndarray:
+    """A `grid` whose columns are these pictures, each (N, H, W, C) from top to bottom."""
+    rows = np.stack([_array(column, "columns") for column in columns], axis=1)
+    return grid(rows.reshape(-1, *rows.shape[2:]), len(columns), **settings)
 
 
 def save_png(path: str | os.PathLike, image: np.ndarray, *, scale: int = 1) -> None:

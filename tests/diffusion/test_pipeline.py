@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tinydiff as td
+from tinydiff import data
 from tinydiff.backend import randn, to_numpy, xp
 from tinydiff.diffusion import NoiseSchedule, Pipeline, classifier_free, sample_ddpm
 from tinydiff.diffusion.parametrisation import TARGET
@@ -100,6 +101,19 @@ def test_comes_back_from_a_checkpoint(tmp_path):
         td.save(path, {"settings": made.settings, "model": made.model.state_dict(), "ema": None})
         again = Pipeline.load(path)
         np.testing.assert_array_equal(film(again), film(made))
+
+
+def test_knows_what_it_learned_from():
+    made = pipeline(data="fashion-mnist-train")
+    assert made.learned_from(data.MNIST_LIKE) == "fashion-mnist"
+    for settings, name in (({"data": "cats"}, "cats"), ({}, "")):
+        with pytest.raises(ValueError, match=f"learned from '{name}', expected digits, mnist"):
+            pipeline(**settings).learned_from(data.MNIST_LIKE)
+
+
+def test_no_checkpoint():
+    with pytest.raises(FileNotFoundError, match=r"no/such.npz does not exist: train with examples"):
+        Pipeline.load("no/such.npz")
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,14 @@ def load(name: str):
     return module
 
 
+def with_few_digits(name: str, count: int):
+    """The script as a module, in whose data sets there are only so many digits."""
+    module = load(name)
+    digits = functools.partial(module.DATA["digits"], count=count)
+    module.DATA = {**module.DATA, "digits": digits}
+    return module
+
+
 def small_ddpm():
     """examples/ddpm.py with small networks, few digits and short sampling."""
     pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
@@ -60,8 +68,7 @@ def small_ddpm():
 def small_classify():
     """examples/classify.py with a small network and few digits."""
     pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
-    module = load("classify")
-    module.DATA["digits"] = functools.partial(module.DATA["digits"], count=120)
+    module = with_few_digits("classify", 120)
     # So fast that averaged weights lag behind.
     module.train_judge = functools.partial(train_judge, batch_size=20, lr=0.1, widths=(8, 8))
     return module

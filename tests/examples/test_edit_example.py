@@ -1,12 +1,11 @@
 """examples/edit.py: four tables of edited pictures, the same for the same seed; and refusals."""
 
-import functools
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from example_runs import EXAMPLES, call, cell, everything_in, load, pixels
+from example_runs import EXAMPLES, call, cell, everything_in, pixels, with_few_digits
 
 import tinydiff as td
 
@@ -17,9 +16,8 @@ TABLES |= {"variations.png": (10, 7), "interpolation.png": (4, 11)}
 
 def small_edit():
     """The script with few steps and test digits."""
-    module = load("edit")
+    module = with_few_digits("edit", 120)
     module.STEPS, module.RESAMPLINGS = 3, 2
-    module.DATA["digits"] = functools.partial(module.DATA["digits"], count=120)
     return module
 
 

@@ -8,7 +8,7 @@ import types
 
 import numpy as np
 import pytest
-from example_runs import EXAMPLES, call, everything_in, load, small_ddpm
+from example_runs import EXAMPLES, call, everything_in, small_ddpm, with_few_digits
 
 from tinydiff import data, metrics
 from tinydiff.files import replacing
@@ -20,8 +20,7 @@ SMALL = {"batch_size": 20, "widths": (8, 8)}
 
 def small_evaluate():
     """examples/evaluate.py with small classifiers and few digits."""
-    module = load("evaluate")
-    module.DATA["digits"] = functools.partial(module.DATA["digits"], count=150)
+    module = with_few_digits("evaluate", 150)
     module.LEAST = 40
     judge_of = functools.partial(metrics.judge_of, **SMALL)
     score = functools.partial(metrics.classifier_accuracy_score, steps=3, **SMALL)

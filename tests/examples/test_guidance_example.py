@@ -8,7 +8,7 @@ import types
 
 import numpy as np
 import pytest
-from example_runs import EXAMPLES, call, cell, everything_in, load, pixels
+from example_runs import EXAMPLES, call, cell, everything_in, pixels, with_few_digits
 
 from tinydiff import metrics, training
 from tinydiff.models import NoisyClassifier
@@ -21,8 +21,7 @@ NOISY, JUDGE = "classify-noisy-digits", "classify-digits"
 def small_guidance():
     """The script with small classifiers, few digits, steps and weights."""
     pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
-    module = load("guidance")
-    module.DATA["digits"] = functools.partial(module.DATA["digits"], count=120)
+    module = with_few_digits("guidance", 120)
     module.NoisyClassifier = functools.partial(NoisyClassifier, widths=(8, 8))
     judge_of = functools.partial(metrics.judge_of, epochs=1, batch_size=40, widths=(8, 8))
     module.metrics = types.SimpleNamespace(**vars(metrics) | {"judge_of": judge_of})

@@ -1,10 +1,16 @@
 """examples/samplers.py: a picture and a table of all samplers; and what it refuses."""
 
-import functools
-
 import numpy as np
 import pytest
-from example_runs import call, everything_in, load, pixels, small_classify, small_ddpm
+from example_runs import (
+    call,
+    everything_in,
+    load,
+    pixels,
+    small_classify,
+    small_ddpm,
+    with_few_digits,
+)
 
 from tinydiff.diffusion import NoiseSchedule
 from tinydiff.diffusion.samplers import SAMPLERS
@@ -14,9 +20,7 @@ COLUMNS = (4, 7)
 
 def small_samplers():
     """The script with few digits to compare with."""
-    module = load("samplers")
-    module.DATA["digits"] = functools.partial(module.DATA["digits"], count=120)
-    return module
+    return with_few_digits("samplers", 120)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,6 @@ def test_refuses_in_one_sentence(compare, runs, here):
         in compare("--sampler", "ddim", "--evaluations", 1001).error()
     )
     flat = runs.unlabelled / "checkpoint.npz"
-    assert "expected a model of digits, mnist" in call(small_samplers(), flat).error()
+    assert "learned from 'flat', expected digits, mnist" in call(small_samplers(), flat).error()
     assert "nothing.npz does not exist" in call(small_samplers(), "nothing.npz").error()
     assert everything_in(here) == set()

@@ -5,16 +5,25 @@ pictures: ``image_folder``.  Each returns a ``Dataset``; ``Batches`` and ``order
 ``load_drawn`` reads what examples/sample.py has drawn.
 """
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 from tinydiff.data.batches import Batches, ordered
 from tinydiff.data.cifar import cifar10
 from tinydiff.data.dataset import Dataset
 from tinydiff.data.digits import digits
 from tinydiff.data.download import DatasetNotFoundError
-from tinydiff.data.drawn import load_drawn
+from tinydiff.data.drawn import is_drawn, load_drawn
 from tinydiff.data.folder import image_folder
 from tinydiff.data.mnist import fashion_mnist, mnist
 
+MNIST_LIKE: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
+    {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
+)
+"""By name, those of 28×28 grey pictures in ten classes: MNIST_LIKE[name]("train"), or ("test")."""
+
 __all__ = [
+    "MNIST_LIKE",
     "Batches",
     "Dataset",
     "DatasetNotFoundError",
@@ -22,6 +31,7 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "image_folder",
+    "is_drawn",
     "load_drawn",
     "mnist",
     "ordered",

@@ -13,6 +13,15 @@ import numpy as np
 from tinydiff.data.dataset import Dataset
 
 
+def is_drawn(path: str | os.PathLike) -> bool:
+    """Does the file look like one of drawn pictures?  A checkpoint, or no file at all, does not."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return "images.npy" in file.namelist()
+    except (FileNotFoundError, zipfile.BadZipFile):
+        return False
+
+
 def load_drawn(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray | None]:
     """Images and labels of the file; labels is None where they were drawn without.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -71,6 +71,10 @@ class Pipeline:
 
         Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
         """
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                f"{os.fspath(path)} does not exist: train with examples/ddpm.py first"
+            )
         state = load(path)
         try:
             pipeline = cls(state["settings"])
@@ -81,6 +85,13 @@ class Pipeline:
                 f"({type(error).__name__}: {error})"
             ) from None
         return pipeline
+
+    def learned_from(self, known: Collection[str]) -> str:
+        """Which of the data sets ``known`` by name it learned from; ValueError if from another."""
+        name = self.settings.get("data", "").removesuffix("-train")
+        if name not in known:
+            raise ValueError(f"the model learned from {name!r}, expected {', '.join(known)}")
+        return name
 
     def denoising(
         self,
