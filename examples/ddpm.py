@@ -8,6 +8,8 @@
 Writes to runs/NAME/ (by default the name of the data): samples.png (one row a class),
 denoising.gif, forward.png, loss.png, the log and the checkpoint.  The same command again goes on
 where it stopped.
+
+The recipe predicts v on a cosine schedule, with a simple loss; options say otherwise.
 """
 
 import itertools
@@ -173,12 +175,12 @@ def parse_arguments():
     options.add_argument("--data", default="digits", help=f"{known}, or a folder of pictures")
     options.add_argument("--size", type=whole(1), default=32, help="side of a folder's pictures")
     options.add_argument("--steps", type=whole(1), help="training steps (default: the recipe's)")
-    options.add_argument("--prediction", default="v", choices=list(TARGET), help="of the network")
-    options.add_argument("--schedule", default="cosine", choices=list(SCHEDULES), help="of noise")
-    options.add_argument("--zero-terminal-snr", action="store_true", help="no picture left in x_T")
+    options.add_argument("--prediction", default="v", choices=list(TARGET))
+    options.add_argument("--schedule", default="cosine", choices=list(SCHEDULES))
+    options.add_argument("--zero-terminal-snr", action="store_true", help="nothing of x_0 in x_T")
     weightings = ["simple", *WEIGHTINGS]
-    options.add_argument("--weighting", default="simple", choices=weightings, help="of the loss")
-    options.add_argument("--learned-variance", action="store_true", help="and the hybrid loss")
+    options.add_argument("--weighting", default="simple", choices=weightings, help="of the steps")
+    options.add_argument("--learned-variance", action="store_true", help="by the hybrid loss")
     options.add_argument("--guidance", type=number(), help="default: 3 where there are classes")
     options.add_argument("--every", type=whole(1), help="steps between sample grids (a third)")
     return options.parse_args()
