@@ -204,7 +204,7 @@ REFUSED = {
     "--data nope": "'nope', expected digits, mnist, fashion-mnist, cifar10, or a folder",
     "--data empty": "no picture that can be read: empty",
     "--data damaged": "no picture that can be read: damaged",
-    "--data FLAT --size 10": "multiple of 4",
+    "--data FLAT --size 12": "multiple of 8",
     "--data FLAT --size 0": "--size: '0' is not a whole number from 1 on",
     "--data FLAT --steps 0": "--steps: '0' is not",
     "--data FLAT --steps -3": "--steps: '-3' is not",
@@ -288,11 +288,11 @@ def test_the_script_itself(here):
     """The recipe as it is, for two steps on tiny pictures of one class."""
     pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
     write_pictures(here / "mine" / "things", 4, 200)
-    command = [*SCRIPT, "--data", "mine", "--size", "4", "--steps", "2"]
+    command = [*SCRIPT, "--data", "mine", "--size", "8", "--steps", "2"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert everything_in(here / "runs" / "mine") == ALWAYS | {"samples-1.png"}
-    assert pixels(here / "runs/mine/samples.png").shape[:2] == (side(1, 4), side(10, 4))
+    assert pixels(here / "runs/mine/samples.png").shape[:2] == (side(1, 8), side(10, 8))
     wrong = subprocess.run([*SCRIPT, "--data", "yours"], capture_output=True, text=True)
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("ddpm.py: --data is 'yours'")
