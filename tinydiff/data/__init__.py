@@ -1,8 +1,9 @@
 """Data sets, as bytes on the host, and batches of them.
 
 Built in: ``digits``.  Found or downloaded: ``mnist``, ``fashion_mnist``, ``cifar10``.  A folder of
-pictures: ``image_folder``.  Each returns a ``Dataset``; ``Batches`` and ``ordered`` draw from it.
-``load_drawn`` reads what examples/sample.py has drawn.
+pictures: ``image_folder``.  Each returns a ``Dataset``, a class for each picture.  Built in, too:
+``shapes`` and ``scattered_digits``, with boxes and masks of several objects in each: ``Scenes``.
+``Batches`` and ``ordered`` draw from both.  ``load_drawn`` reads what examples/sample.py has drawn.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +17,9 @@ from tinydiff.data.download import DatasetNotFoundError
 from tinydiff.data.drawn import is_drawn, load_drawn
 from tinydiff.data.folder import image_folder
 from tinydiff.data.mnist import fashion_mnist, mnist
+from tinydiff.data.scattered import scattered_digits
+from tinydiff.data.scenes import NOTHING, Scene, Scenes, semantic_masks
+from tinydiff.data.shapes import shapes
 
 MNIST_LIKE: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
     {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
@@ -24,9 +28,12 @@ MNIST_LIKE: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
 
 __all__ = [
     "MNIST_LIKE",
+    "NOTHING",
     "Batches",
     "Dataset",
     "DatasetNotFoundError",
+    "Scene",
+    "Scenes",
     "cifar10",
     "digits",
     "fashion_mnist",
@@ -35,4 +42,7 @@ __all__ = [
     "load_drawn",
     "mnist",
     "ordered",
+    "scattered_digits",
+    "semantic_masks",
+    "shapes",
 ]

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from tinydiff.data.dataset import Dataset
+from tinydiff.data.scenes import Scenes
 from tinydiff.images import check_value_range, to_float
 
-Batch = tuple[np.ndarray, np.ndarray | None]
+Batch = tuple[np.ndarray | None, ...]
 
 
 class Batches:
@@ -23,7 +24,8 @@ class Batches:
 
     Every batch is (x, y): x float32 (batch_size, H + 2 pad, W + 2 pad, C) in ``value_range``,
     padded all around with its lowest value (black); y int64 (batch_size,), or None for a data set
-    without labels.  ``flip`` mirrors each image left to right with probability 1/2.
+    without labels.  ``flip`` mirrors each image left to right with probability 1/2.  Of `Scenes`
+    it is (x, labels, boxes, instances), flipped and padded alike.
     ``len(batches)`` is the number of batches in an epoch; the images left over sit out until the
     next shuffle.  Iterating starts at step 0 and never ends.
 
@@ -33,7 +35,7 @@ class Batches:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Dataset | Scenes,
         batch_size: int,
         *,
         seed: int = 0,
@@ -86,7 +88,7 @@ class Batches:
 
 
 def ordered(
-    dataset: Dataset,
+    dataset: Dataset | Scenes,
     batch_size: int,
     *,
     pad: int = 0,
@@ -108,7 +110,7 @@ def _check(batch_size: int, pad: int, value_range: tuple[float, float]) -> None:
 
 
 def _batch(
-    dataset: Dataset,
+    dataset: Dataset | Scenes,
     chosen: np.ndarray | slice,
     pad: int,
     value_range: tuple[float, float],
@@ -121,6 +123,4 @@ def _batch(
     if pad:
         border = ((0, 0), (pad, pad), (pad, pad), (0, 0))
         x = np.pad(x, border, constant_values=value_range[0])
-    # A slice of the labels would be a view: a caller that changes a batch must not change the set.
-    y = None if dataset.labels is None else dataset.labels[chosen].copy()
-    return x, y
+    return x, *dataset.annotations(chosen, mirrored, pad)

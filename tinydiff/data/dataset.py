@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinydiff.data.checks import check_array, check_images, check_names
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -22,22 +24,14 @@ class Dataset:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"name must be a text that is not empty, got {self.name!r}")
-        if not isinstance(self.classes, tuple) or not all(isinstance(c, str) for c in self.classes):
-            raise TypeError(f"classes must be a tuple of texts, got {self.classes!r}")
-        _check_array("images", self.images, np.uint8)
+        check_names(self.name, self.classes)
+        check_images(self.images)
         shape = self.images.shape
-        if len(shape) != 4 or 0 in shape or shape[-1] not in (1, 3):
-            raise ValueError(
-                "images must be (N, H, W, C) with at least one image and C = 1 or 3, "
-                f"got shape {shape}"
-            )
         if self.labels is None:
             if self.classes:
                 raise ValueError("labels is None although classes are named: give both or neither")
             return
-        _check_array("labels", self.labels, np.int64)
+        check_array("labels", self.labels, np.int64)
         if self.labels.shape != shape[:1]:
             raise ValueError(
                 f"labels must have shape {shape[:1]}, one for each image, got {self.labels.shape}"
@@ -52,17 +46,14 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    def annotations(
+        self, chosen: np.ndarray | slice, mirrored: np.ndarray | None, pad: int
+    ) -> tuple[np.ndarray | None]:
+        """The labels of the ``chosen`` images, (n,) or None; flips and paddings change nothing."""
+        # A slice of the labels would be a view: a caller that changes a batch must not change them.
+        return (None if self.labels is None else self.labels[chosen].copy(),)
+
     def __repr__(self) -> str:
         n, height, width, channels = self.images.shape
         classes = f"{len(self.classes)} classes" if self.classes else "no labels"
         return f"Dataset({self.name!r}: {n} images {height}x{width}x{channels}, {classes})"
-
-
-def _check_array(field: str, value: object, dtype: type) -> None:
-    wanted = np.dtype(dtype)
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{field} must be a NumPy array of {wanted}, got {type(value).__name__}")
-    if value.dtype != wanted:
-        raise TypeError(
-            f"{field} must be {wanted}, got {value.dtype}: convert with .astype(np.{wanted})"
-        )

@@ -1,0 +1,153 @@
+"""Built-in scenes: coloured shapes on a textured ground, their boxes, masks and captions.
+
+No download, and as many different ones as wanted.  A shape is known by its signed distance d
+(``outlines.py``), in pixels here, and painted with the opacity
+
+    a(p) = clip(1/2 − d(p), 0, 1)
+
+at the centre p of each pixel, column + 1/2 and row + 1/2.  So a pixel belongs to a shape if its
+centre lies in it (a ≥ 1/2), and shows the last such shape that was painted (``canvas.py``).
+
+Each scene comes from a generator of its own, seeded by (seed, split, number), and is made only of
+what is rounded alike everywhere: the same bytes on every machine.  Scenes are not kept on the disk:
+4,000 of 208×208 would take 0.7 GB there, and less than a minute to draw.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from tinydiff.data.canvas import Canvas, draw_scenes
+from tinydiff.data.captions import Thing, describe
+from tinydiff.data.colours import COLOURS, background, contrast, shades
+from tinydiff.data.outlines import OUTLINES
+from tinydiff.data.scenes import Scenes
+from tinydiff.data.textures import TEXTURES, plain
+
+SMALLEST = 8  # pixels from end to end: below that not even people tell a star from a cross
+SIZES = {"small": (0.14, 0.26), "": (0.32, 0.42), "large": (0.5, 0.64)}  # diameters, of the side
+PLAIN_BELOW = 14  # pixels from end to end, where no pattern can be seen
+PATIENCE = 40  # shapes tried for each that is wanted, until a scene is begun anew
+
+
+def shapes(
+    split: str = "train",
+    count: int = 4_000,
+    *,
+    side: int = 64,
+    objects: int | tuple[int, int] = (1, 8),
+    seed: int = 0,
+) -> Scenes:
+    """``count`` scenes of ``side`` × ``side`` pixels with as many shapes as ``objects`` says.
+
+    split    "train" or "test", and ``seed``, choose the random stream; scene i does not depend on
+             ``count``
+    side     from 32 on
+    objects  a number from 1 to 8, or the least and the most, between which chance decides
+
+    Shapes are ten (``outlines.OUTLINES``), of nine colours, turned at will, 8 pixels to 0.64 of the
+    side across.  They may overlap, and reach over the border, but at least 70 % of each is seen.
+
+    Raises ValueError for an unknown split, a count below 1, a side below 32, numbers of objects
+    that are not as above, a negative seed.
+    """
+    if side < 32:
+        raise ValueError(f"side must be at least 32, got {side}")
+
+    def scene(rng, number):
+        return _scene(rng, side, number)
+
+    shape = side, side, 3
+    return draw_scenes("shapes", scene, shape, tuple(OUTLINES), split, count, objects, seed)
+
+
+def _scene(
+    rng: np.random.Generator, side: int, number: int
+) -> tuple[Canvas, list[int], str] | None:
+    """A scene of so many shapes: its canvas, their labels, its caption; None if they don't fit."""
+    ground = background(rng)
+    canvas = Canvas(_ground(rng, side, ground))
+    painted: list[tuple[Thing, np.ndarray]] = []
+    for _ in range(PATIENCE * number):
+        painted += _try_one(rng, canvas, ground, [fill for _, fill in painted])
+        if len(painted) == number:
+            things = [thing for thing, _ in painted]
+            labels = [list(OUTLINES).index(thing.shape) for thing in things]
+            covered = canvas.covered[0] / canvas.whole[0]
+            return canvas, labels, describe(things, canvas.boxes(), covered, rng)
+    return None
+
+
+def _ground(rng: np.random.Generator, side: int, fill: np.ndarray) -> np.ndarray:
+    """A textured background, float32 (side, side, 3), of the two shades ``fill``."""
+    texture = TEXTURES[rng.integers(len(TEXTURES))]
+    period = max(6, side * (0.1 + 0.15 * rng.random()))
+    x, y = _points(side, 0, 0, _turn(rng))
+    return _mixed(fill, texture(np.float32(x), np.float32(y), period, rng))
+
+
+def _try_one(
+    rng: np.random.Generator, canvas: Canvas, ground: np.ndarray, fills: list[np.ndarray]
+) -> list[tuple[Thing, np.ndarray]]:
+    """Paint a shape by chance where its shades differ from those of what is near, or nothing.
+
+    ground, fills: the shades of the background and of the things on the canvas.
+    """
+    side = len(canvas.instances)
+    thing = Thing(*(_any(rng, words) for words in (SIZES, COLOURS, OUTLINES)))
+    low, high = SIZES[thing.size]
+    diameter = max(SMALLEST, side * (low + (high - low) * rng.random()))
+    radius = diameter / 2
+    centre_x, centre_y = radius / 2 + (side - radius) * rng.random(2)
+    column, row = math.floor(centre_x - radius) - 1, math.floor(centre_y - radius) - 1
+    size = math.ceil(diameter) + 3
+
+    texture = TEXTURES[rng.integers(len(TEXTURES))] if diameter >= PLAIN_BELOW else plain
+    fill = shades(rng, thing.colour, texture is not plain)
+    near = canvas.near((size, size), row, column)
+    if not all(contrast(fill, other) for other in (ground, *(fills[k] for k in near))):
+        return []
+    x, y = _points(size, column - centre_x, row - centre_y, _turn(rng))
+    distance = radius * OUTLINES[thing.shape](x / radius, y / radius)
+    period = max(5, radius * (0.4 + 0.4 * rng.random()))
+    colour = _mixed(fill, texture(np.float32(x), np.float32(y), period, rng))
+    placed = canvas.place(np.clip(0.5 - distance, 0, 1), colour, row, column)
+    return [(thing, fill)] if placed else []
+
+
+def _any(rng: np.random.Generator, names: Iterable[str]) -> str:
+    names = tuple(names)
+    return names[rng.integers(len(names))]
+
+
+def _turn(rng: np.random.Generator) -> tuple[float, float]:
+    """Cosine and sine of any angle.
+
+    Those of 2 arctan t, from −45° to 45°, are (1 − t²)/(1 + t²) and 2t/(1 + t²); the rest are
+    quarter turns.
+    """
+    t = (np.sqrt(2) - 1) * (2 * rng.random() - 1)
+    cos, sin = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
+    for _ in range(rng.integers(4)):
+        cos, sin = -sin, cos
+    return cos, sin
+
+
+def _points(
+    size: int, left: float, top: float, turn: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The centres of size × size pixels as a thing at the origin sees them that is turned so.
+
+    left, top: the upper left corner of the first of them, seen from the thing's place.
+    """
+    cos, sin = turn
+    x, y = left + 0.5 + np.arange(size), top + 0.5 + np.arange(size)[:, None]
+    return cos * x + sin * y, cos * y - sin * x
+
+
+def _mixed(fill: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """fill[0] where ``share`` (h, w) is 0, fill[1] where it is 1: (h, w, 3)."""
+    return fill[0] + share[..., None] * (fill[1] - fill[0])
