@@ -262,6 +262,14 @@ def test_relations_hold_of_the_masks():
     assert min(found.values()) >= 10
 
 
+def test_shapes_stand_out_from_what_is_around_them():
+    """Three pixels farther, across the edge of a mask, the colour is another one."""
+    for scene in shapes(count=100, side=96):
+        image, seen = scene.image.astype(float), scene.instances
+        change = np.linalg.norm(image[:, 3:] - image[:, :-3], axis=-1)
+        assert np.quantile(change[seen[:, 3:] != seen[:, :-3]], 0.1) > 50
+
+
 # How hard, how fast
 
 
