@@ -27,8 +27,8 @@ from tinydiff.data.outlines import OUTLINES
 from tinydiff.data.scenes import Scenes
 from tinydiff.data.textures import TEXTURES, plain
 
-SMALLEST = 8  # pixels from end to end: below that not even people tell a star from a cross
-SIZES = {"small": (0.14, 0.26), "": (0.32, 0.42), "large": (0.5, 0.64)}  # diameters, of the side
+SMALLEST = 9  # pixels from end to end: below that not even people tell a star from a cross
+SIZES = {"small": (0.16, 0.28), "": (0.34, 0.44), "large": (0.5, 0.64)}  # diameters, of the side
 PLAIN_BELOW = 14  # pixels from end to end, where no pattern can be seen
 PATIENCE = 40  # shapes tried for each that is wanted, until a scene is begun anew
 
@@ -48,7 +48,7 @@ def shapes(
     side     from 32 on
     objects  a number from 1 to 8, or the least and the most, between which chance decides
 
-    Shapes are ten (``outlines.OUTLINES``), of nine colours, turned at will, 8 pixels to 0.64 of the
+    Shapes are ten (``outlines.OUTLINES``), of nine colours, turned at will, 9 pixels to 0.64 of the
     side across.  They may overlap, and reach over the border, but at least 70 % of each is seen.
 
     Raises ValueError for an unknown split, a count below 1, a side below 32, numbers of objects
