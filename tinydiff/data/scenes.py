@@ -13,7 +13,7 @@ images, labels and boxes, a segmenter images and masks, a localiser labels[:, 0]
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Scenes:
     labels: np.ndarray
     boxes: np.ndarray
     classes: tuple[str, ...]
-    instances: np.ndarray | None = field(default=None)
+    instances: np.ndarray | None = None
     captions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
