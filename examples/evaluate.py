@@ -50,7 +50,7 @@ def main() -> None:
         order, real, own = (
             rng.permutation(len(x))[: len(pictures)] for x in (pictures, test_set, train_set)
         )
-    else:  # sorted by class, as the jackknife wants samples with chosen numbers of each
+    else:  # sorted by class, for `evenly`
         order = np.argsort(labels, kind="stable")
         real = metrics.same_mix(test_set, labels, rng)
         own = metrics.same_mix(train_set, labels, rng, most=1)
@@ -59,7 +59,8 @@ def main() -> None:
 
     def measured(images, given, chosen):
         given = None if labels is None else given[chosen]
-        return measure(judge, found, test_set, images[chosen], given, args)
+        mix = None if labels is None else (test_set.labels[real], given)
+        return measure(judge, found, test_set, images[chosen], mix, args)
 
     drawn = measured(pictures, labels, order)
     yardstick = measured(train_set.images, train_set.labels, own)
@@ -69,18 +70,20 @@ def main() -> None:
         print(f"{row:<18}{format(estimate, spec):>20}{format(yardstick[row], spec):>20}")
 
 
-def measure(judge, real, test_set, pictures, labels, args) -> dict[str, metrics.Estimate]:
+def measure(judge, real, test_set, pictures, mix, args) -> dict[str, metrics.Estimate]:
     """All there is to say of some pictures: name of the metric, value and error.
 
     real  features of the pictures of the test set to compare with
+    mix   the labels of both, if there are any
     """
     found = metrics.features(judge, pictures)
-    rows = {"Fréchet distance": metrics.unbiased_frechet_distance(real, found)}
+    rows = {"Fréchet distance": metrics.unbiased_frechet_distance(real, found, labels=mix)}
     n = min(len(real), len(found))
     pair = (metrics.evenly(x, n) for x in (real, found))
     rows["precision"], rows["recall"] = metrics.precision_recall(*pair)
-    if labels is None:
+    if mix is None:
         return rows
+    labels = mix[1]
     rows["label agreement"] = metrics.label_agreement(judge, pictures, labels)
     if args.cas:
         td.seed(args.seed)

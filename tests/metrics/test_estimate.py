@@ -36,12 +36,29 @@ def test_jackknife_takes_away_a_bias_of_one_over_n(rng):
     assert found.value == pytest.approx(a.var(ddof=1), rel=1e-12)
 
 
-def test_jackknife_of_rows_sorted_by_class_knows_their_numbers_are_chosen(rng):
-    """The mean of two classes, 20 apart, half of each, errs by the noise within them only."""
-    a, b = np.repeat([[-10.0], [10.0]], 100, axis=0) + rng.standard_normal((2, 200, 1))
-    found = jackknife(lambda x, _: x.mean(), a, b)
-    assert found.error == pytest.approx(1 / np.sqrt(200), rel=0.5)
-    assert jackknife(lambda x, _: x.mean(), rng.permutation(a), b).error > 0.4
+@pytest.mark.parametrize("each", [(100, 100), (10, 10), (7, 100), (23, 31)])
+def test_jackknife_of_classes_knows_that_their_numbers_are_chosen(rng, each):
+    """The mean of two classes, 20 apart, errs by the noise within them only."""
+    labels = rng.permutation(np.repeat([0, 1], each))
+    a, b = 20.0 * labels + rng.standard_normal((2, len(labels)))
+    mean = lambda x, _: x.mean()
+    found = jackknife(mean, a, b, labels=(labels, labels))
+    assert found.error == pytest.approx(1 / np.sqrt(len(labels)), rel=0.6)
+    assert found.value == pytest.approx(20 * labels.mean(), abs=2.5)
+    assert jackknife(mean, a, b, parts=min(20, *each)).error > 2 * found.error
+
+
+def test_jackknife_uses_all_rows_where_parts_fit(rng):
+    labels = np.repeat(np.arange(10), 30)  # 15 parts fit, 20 do not
+    seen = []
+    jackknife(lambda x, y: seen.append(len(x)) or 0.0, labels, labels, labels=(labels, labels))
+    assert seen == [300] + 15 * [280]
+
+
+def test_jackknife_refuses_a_class_of_one():
+    labels = np.array([0, 0, 0, 1])
+    with pytest.raises(ValueError, match="at least 2 rows of every class"):
+        jackknife(lambda x, y: 0.0, labels, labels, labels=(labels, labels))
 
 
 @pytest.mark.parametrize("parts", [1, 6])

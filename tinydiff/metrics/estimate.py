@@ -51,15 +51,24 @@ def jackknife(
     a: np.ndarray,
     b: np.ndarray,
     *,
+    labels: tuple[np.ndarray, np.ndarray] | None = None,
     parts: int = 20,
 ) -> Estimate:
     """statistic(a, b) of two independent samples, without its bias of order 1/n, and its error.
 
-    Row i belongs to part i mod ``parts``.  So let a random sample be in random order, and one with
-    a chosen number of each class sorted by class: each part then has its share of every class, and
-    chance in the mix of classes, which is not there, counts neither as bias nor as error.
-    Raises ValueError unless 2 ≤ parts ≤ the length of both.
+    Row i belongs to part i mod ``parts``: let random samples be in random order.
+
+    labels  the classes of a and of b, if the number of each class was chosen, not drawn.  Every
+            part then has as many of a class as the others, so that chance in the mix of classes,
+            which is not there, counts neither as bias nor as error.  For that, parts may be fewer,
+            and rows that would be left over are not used.
+
+    Raises ValueError unless 2 ≤ parts ≤ the length of both, and for a class with a single row.
     """
+    if labels is not None:
+        counts = np.concatenate([np.unique(of, return_counts=True)[1] for of in labels])
+        parts = _parts_that_fit(counts, parts)
+        a, b = (x[_dealt(of, parts)] for x, of in zip((a, b), labels, strict=True))
     if not 2 <= parts <= min(len(a), len(b)):
         raise ValueError(
             f"parts: expected 2 … {min(len(a), len(b))}, no more than there are rows, got {parts}"
@@ -73,3 +82,17 @@ def jackknife(
     )
     value = parts * whole - (parts - 1) * left_out.mean()
     return Estimate(float(value), float(math.sqrt((parts - 1) * left_out.var())))
+
+
+def _parts_that_fit(counts: np.ndarray, most: int) -> int:
+    """How many parts, of ``most`` down to about half of them, leave the fewest rows over."""
+    most = min(most, counts.min())
+    if most < 2:
+        raise ValueError("labels: expected at least 2 rows of every class, got 1")
+    return min(range(most, max(2, most // 2) - 1, -1), key=lambda parts: (counts % parts).sum())
+
+
+def _dealt(labels: np.ndarray, parts: int) -> np.ndarray:
+    """Which rows to take, class by class: of each a multiple of ``parts``."""
+    rows = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    return np.concatenate([r[: len(r) - len(r) % parts] for r in rows])

@@ -50,14 +50,23 @@ def frechet_distance_of_gaussians(mean_a, covariance_a, mean_b, covariance_b) ->
     return float(max(0.0, shift + np.trace(covariance_a) + np.trace(covariance_b) - 2 * overlap))
 
 
-def unbiased_frechet_distance(a: np.ndarray, b: np.ndarray, *, parts: int = 20) -> Estimate:
+def unbiased_frechet_distance(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    labels: tuple[np.ndarray, np.ndarray] | None = None,
+    parts: int = 20,
+) -> Estimate:
     """d² less its bias, and its standard error, by the jackknife over pictures.
 
     The bias is taken to fall as 1/n, as Chong and Forsyth do, who fit a line through many n.
-    Near 0 the value may come out negative.  Order matters, as `jackknife` says: samples are in
-    random order, or sorted by class if there is a chosen number of each class.
+    Near 0 the value may come out negative.
+
+    labels  the classes of a and of b, if there is a chosen number of each, as `jackknife` says;
+            without labels, pictures are in random order
     """
-    return jackknife(frechet_distance, *two_samples(a, b, least=2 * parts), parts=parts)
+    a, b = two_samples(a, b, least=2 * parts)
+    return jackknife(frechet_distance, a, b, labels=labels, parts=parts)
 
 
 def _root(covariance) -> np.ndarray:
