@@ -154,8 +154,8 @@ def _eleven_points(right: np.ndarray, believed: np.ndarray, count: int) -> float
 
 
 def _area(right: np.ndarray, believed: np.ndarray, count: int) -> float:
-    gained = np.diff(right, prepend=0) / count
-    return float((gained * _envelope(right, believed)).sum())
+    gained = np.diff(right, prepend=0)
+    return float((gained * _envelope(right, believed)).sum() / count)
 
 
 def _coco(right: np.ndarray, believed: np.ndarray, count: int) -> float:

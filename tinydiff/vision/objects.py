@@ -59,6 +59,22 @@ class Objects:
         return Objects(*[a if a is None else a[index] for a in fields])
 
 
+def objects_of(
+    labels: np.ndarray, boxes: np.ndarray, instances: np.ndarray | None = None
+) -> list[Objects]:
+    """What is in each picture of a batch, as `tinydiff.data.Scenes` and its batches tell it.
+
+    labels (N, K), negative where there is no object, boxes (N, K, 4), and instances (N, H, W) with
+    k at the pixels of the k-th object, from 1; or None.
+    """
+    found = []
+    for n, there in enumerate(np.asarray(labels) >= 0):
+        numbers = 1 + np.flatnonzero(there)
+        masks = None if instances is None else instances[n] == numbers[:, None, None]
+        found.append(Objects(boxes[n][there], labels[n][there], None, masks))
+    return found
+
+
 def checked_boxes(name: str, boxes) -> np.ndarray:
     """Boxes (K, 4) as float64; ValueError unless they are finite, with x0 ≤ x1 and y0 ≤ y1."""
     array = np.asarray(boxes)
