@@ -11,7 +11,7 @@ GPU = .venv-gpu/bin/python
 TORCH_FOR_12 = --extra-index-url https://download.pytorch.org/whl/cu126
 # Settings that some have for OpenBLAS would slow NumPy, and not PyTorch.
 BENCH = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python
-BENCHMARKS = training_step sampling per_op growth recompute peers profile_step overhead
+BENCHMARKS = training_step sampling per_op growth recompute peers profile_step overhead nms
 
 .PHONY: help demo test test-all oracle gpu gpu-bench lint bench clean
 

@@ -114,6 +114,18 @@ def _case(name, draw, **settings):
     return Case(name, lambda *a: getattr(ops, name)(*a, **settings), draws)
 
 
+def _unpool(shape, *, pooled, **settings):
+    """Values (pooled) put back where a picture of the shape had its maxima."""
+    picture = distinct(*shape)(np.random.default_rng(0))
+
+    def unpool(y):
+        switches = []
+        ops.max_pool2d(picture, switches=switches, **settings)
+        return ops.max_unpool2d(y, switches=switches[0])
+
+    return Case("max_unpool2d", unpool, (normal(*pooled),))
+
+
 def _losses(name, first, second):
     return [
         _case(name, (first(4, 3), second(4, 3)), reduction=r) for r in ("mean", "sum", "none")
@@ -327,6 +339,9 @@ IMAGES = [
     _case("max_pool2d", distinct(1, 5, 4, 1), kernel=(2, 3), stride=1),
     _case("max_pool2d", distinct(1, 5, 7, 2), kernel=2, stride=3),
     _case("max_pool2d", distinct(1, 5, 3, 2), kernel=3, stride=2, padding="same"),
+    _unpool((2, 4, 6, 3), pooled=(2, 2, 3, 3), kernel=2),
+    _unpool((2, 5, 7, 2), pooled=(2, 3, 4, 2), kernel=3, stride=2, padding=1),
+    _unpool((1, 5, 7, 2), pooled=(1, 2, 2, 2), kernel=2, stride=3),
     _case("avg_pool2d", _IMAGE, kernel=2),
     _case("avg_pool2d", _IMAGE, kernel=3, stride=2, padding=1),
     _case("avg_pool2d", _IMAGE, kernel=(2, 3), stride=1, padding="same"),
@@ -340,6 +355,15 @@ IMAGES = [
     _case("resize_bilinear2d", _IMAGE, size=(7, 3)),
     _case("resize_bilinear2d", normal(1, 1, 5, 2), size=(1, 1)),
     _case("resize_bilinear2d", _IMAGE, size=4),
+    *[
+        _case("roi_align", _IMAGE, boxes=boxes, size=(2, 3), samples=samples)
+        for samples in (1, 2)
+        for boxes in (
+            ([[0.3, 1.2, 4.9, 3.1], [1, 0, 2, 5]], [[-2, -1, 7.5, 9], [2.5, 1.5, 2.5, 1.5]]),
+            (np.zeros((0, 4)), [[0, 0, 6, 5]]),
+        )
+    ],
+    _case("roi_align", normal(1, 1, 1, 2), boxes=([[0, 0, 1, 1]],), size=2),
     _case("pixel_shuffle", normal(2, 2, 3, 8), factor=2),
     _case("pixel_unshuffle", normal(2, 4, 6, 3), factor=2),
     _case("pixel_unshuffle", normal(1, 3, 3, 1), factor=3),

@@ -18,6 +18,17 @@ X = floats(2, 3)
 IMAGE = floats(1, 4, 6, 2)
 KERNEL = floats(3, 3, 2, 4)
 
+
+def unpool(y):
+    switches = []
+    ops.max_pool2d(IMAGE, kernel=2, switches=switches)
+    return ops.max_unpool2d(y, switches=switches[0])
+
+
+def crop(boxes, size=2, **settings):
+    return ops.roi_align(IMAGE, boxes=boxes, size=size, **settings)
+
+
 # (what is called, what the message must say)
 WRONG_VALUES = [
     (lambda: ops.sum(X, axis=2), "sum: axis 2"),
@@ -136,6 +147,14 @@ WRONG_VALUES = [
     (lambda: ops.max_pool2d(IMAGE, kernel=0), "kernel is 0"),
     (lambda: ops.max_pool2d(IMAGE, kernel=2, padding=2), "max_pool2d: padding"),
     (lambda: ops.max_pool2d(IMAGE, kernel=7), "a window"),
+    (lambda: unpool(floats(1, 2, 3, 3)), "max_unpool2d: switches are for .* the image has"),
+    (lambda: crop([]), "roi_align: boxes have shapes"),
+    (lambda: crop([[[0, 0, 1]]]), "roi_align: boxes have shapes"),
+    (lambda: crop([[[0, 0, 1, np.nan]]]), "roi_align: boxes are not finite"),
+    (lambda: crop([[[2, 0, 1, 1]]]), "roi_align: boxes are not .* x0 ≤ x1"),
+    (lambda: crop([[[0, 0, 1, 1]]], size=0), "roi_align: size is 0"),
+    (lambda: crop([[[0, 0, 1, 1]]], samples=0), "roi_align: samples is 0"),
+    (lambda: ops.roi_align(X, boxes=[], size=1), "roi_align: expected .* image"),
     (lambda: ops.avg_pool2d(IMAGE, kernel=2, stride=0), "stride is 0"),
     (lambda: ops.avg_pool2d(floats(0, 2, 2, 1), kernel=2), "avg_pool2d: expected .* image"),
     (lambda: ops.global_avg_pool2d(X), "global_avg_pool2d: expected .* image"),
@@ -193,6 +212,9 @@ WRONG_TYPES = [
     (lambda: ops.cross_entropy(X, [0.0, 1.0]), "cross_entropy: labels"),
     (lambda: ops.cross_entropy(ints(2, 3), [0, 1]), "cross_entropy: logits"),
     (lambda: ops.max_pool2d(ints(1, 2, 2, 1), kernel=2), "max_pool2d: the image"),
+    (lambda: unpool(ints(1, 2, 3, 2)), "max_unpool2d: the image"),
+    (lambda: ops.max_unpool2d(IMAGE, switches=[]), "max_unpool2d: switches is list"),
+    (lambda: ops.roi_align(ints(1, 2, 2, 1), boxes=[], size=1), "roi_align: the image"),
     (lambda: ops.add(X), "add"),
     (lambda: ops.matmul(X, c=X), "c"),
     (lambda: X.sum(0), "sum"),

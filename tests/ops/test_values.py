@@ -29,6 +29,21 @@ def windows(x, kernel, stride=1, padding=((0, 0), (0, 0)), fill=0.0):
     return np.moveaxis(seen[:, ::stride, ::stride], 3, -1)
 
 
+def pooled_and_back(x, **settings):
+    switches = []
+    y = ops.max_pool2d(x, switches=switches, **settings)
+    return ops.max_unpool2d(y, switches=switches.pop())
+
+
+def largest_in_blocks(x):
+    """For each pixel of (N, 5, 6, C) the largest of its 2 × 2 block; blocks are 3 apart."""
+    best = np.full(x.shape, np.inf)
+    for i, j in ((0, 0), (0, 3), (3, 0), (3, 3)):
+        block = np.s_[:, i : i + 2, j : j + 2]
+        best[block] = x[block].max(axis=(1, 2), keepdims=True)
+    return best
+
+
 def softmax(x, axis=-1):
     return np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True)
 
@@ -145,6 +160,16 @@ VALUES = [
         "max_pool2d",
         lambda: ops.max_pool2d(IMAGE, kernel=3, stride=2, padding=1),
         windows(IMAGE, (3, 3), 2, ((1, 1), (1, 1)), -np.inf).max(axis=(3, 4)),
+    ),
+    (
+        "max_unpool2d",
+        lambda: pooled_and_back(IMAGE, kernel=2, stride=3),
+        np.where(largest_in_blocks(IMAGE) == IMAGE, IMAGE, 0),
+    ),
+    (
+        "roi_align",  # the mean of two pixels' corner, and all of a pixel
+        lambda: ops.roi_align(IMAGE[:1], boxes=[[[1, 1, 3, 2], [4, 3, 5, 4]]], size=1, samples=1),
+        np.stack([IMAGE[0, 1:2, 1:3].mean(axis=1), IMAGE[0, 3:4, 4]])[:, None],
     ),
     (
         "avg_pool2d",

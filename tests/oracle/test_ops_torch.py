@@ -352,6 +352,57 @@ def test_pools(kernel, stride, padding, dtype, rng):
 
 
 @both_dtypes
+@pytest.mark.parametrize("kernel, stride, padding", [p for p in POOLS if p[1] in (None, p[0])])
+def test_unpooling(kernel, stride, padding, dtype, rng):
+    """Windows that do not overlap: where they do, PyTorch keeps one of the values that meet."""
+    settings = {"kernel": kernel, "stride": stride, "padding": padding}
+
+    def ours(x):
+        switches = []
+        y = ops.max_pool2d(x, switches=switches, **settings)
+        return ops.max_unpool2d(ops.square(y), switches=switches[0])
+
+    def theirs(x):
+        y, indices = F.max_pool2d(x, kernel, stride, padding, return_indices=True)
+        return F.max_unpool2d(y**2, indices, kernel, stride, padding, x.shape[2:])
+
+    for shape in ((2, 5, 7, 3), (1, 4, 4, 1), (1, 3, 3, 2)):
+        for draw in (normal, with_ties):
+            compare(ours, on_images(theirs), [draw(rng, *shape)], dtype, rng)
+
+
+@both_dtypes
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_roi_align(samples, dtype, rng):
+    """Against PyTorch's bilinear samples, at the same points; a mean over each bin."""
+    x = normal(rng, 3, 6, 9, 2)
+    low = [rng.uniform(-1, 4, (k, 2)) for k in (2, 0, 3)]
+    boxes = [np.hstack([a, a + rng.uniform(0, 6, a.shape)]) for a in low]
+    h, w = 3, 2
+
+    def theirs(x):
+        crops = []
+        for picture, (x0, y0, x1, y1) in ((n, b) for n in range(3) for b in boxes[n]):
+            rows = y0 + (np.arange(h * samples) + 0.5) / (h * samples) * (y1 - y0)
+            columns = x0 + (np.arange(w * samples) + 0.5) / (w * samples) * (x1 - x0)
+            places = np.stack(np.meshgrid(2 * columns / 9 - 1, 2 * rows / 6 - 1), axis=-1)
+            grid = torch.tensor(places[None].astype(dtype))
+            seen = F.grid_sample(
+                x[picture : picture + 1], grid, padding_mode="border", align_corners=False
+            )
+            crops.append(F.avg_pool2d(seen, samples))
+        return torch.cat(crops)
+
+    compare(
+        lambda x: ops.roi_align(x, boxes=boxes, size=(h, w), samples=samples),
+        on_images(theirs),
+        [x],
+        dtype,
+        rng,
+    )
+
+
+@both_dtypes
 @pytest.mark.parametrize("shape", [(2, 5, 6, 3), (1, 1, 1, 2), (1, 1, 7, 1), (3, 4, 4, 4)])
 def test_resampling(shape, dtype, rng):
     x = normal(rng, *shape)

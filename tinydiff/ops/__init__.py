@@ -23,6 +23,7 @@ from tinydiff.ops.arithmetic import (
 )
 from tinydiff.ops.attention import attention, self_attention
 from tinydiff.ops.conv import conv2d, conv_transpose2d
+from tinydiff.ops.crop import roi_align
 from tinydiff.ops.loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -33,7 +34,13 @@ from tinydiff.ops.loss import (
 )
 from tinydiff.ops.noise import dropout
 from tinydiff.ops.norm import batch_norm, group_norm, instance_norm, layer_norm
-from tinydiff.ops.pooling import avg_pool2d, global_avg_pool2d, global_max_pool2d, max_pool2d
+from tinydiff.ops.pooling import (
+    avg_pool2d,
+    global_avg_pool2d,
+    global_max_pool2d,
+    max_pool2d,
+    max_unpool2d,
+)
 from tinydiff.ops.product import einsum, embedding, linear, matmul
 from tinydiff.ops.reduction import log_softmax, logsumexp, max, mean, min, softmax, sum, var
 from tinydiff.ops.resample import (

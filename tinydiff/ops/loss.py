@@ -10,7 +10,7 @@ from tinydiff.ops.reduction import sum as _sum
 from tinydiff.tensor import Tensor, op
 
 
-def _reduce(loss: Tensor, reduction: str) -> Tensor:
+def reduce(loss: Tensor, reduction: str) -> Tensor:
     if reduction == "mean":
         return mean(loss)
     if reduction == "sum":
@@ -20,7 +20,7 @@ def _reduce(loss: Tensor, reduction: str) -> Tensor:
     raise ValueError(f"reduction is {reduction!r}, expected 'mean', 'sum' or 'none'")
 
 
-def _same_shape(name: str, a, b) -> None:
+def same_shape(name: str, a, b) -> None:
     # Broadcasting a (N, 1) prediction against (N,) targets is a classic silent mistake.
     if xp.shape(a) != xp.shape(b):
         raise ValueError(
@@ -30,24 +30,24 @@ def _same_shape(name: str, a, b) -> None:
 
 def mse_loss(prediction: Tensor, target, *, reduction: str = "mean") -> Tensor:
     """(prediction − target)²"""
-    _same_shape("mse_loss", prediction, target)
-    return _reduce(square(prediction - target), reduction)
+    same_shape("mse_loss", prediction, target)
+    return reduce(square(prediction - target), reduction)
 
 
 def l1_loss(prediction: Tensor, target, *, reduction: str = "mean") -> Tensor:
     """|prediction − target|"""
-    _same_shape("l1_loss", prediction, target)
-    return _reduce(_abs(prediction - target), reduction)
+    same_shape("l1_loss", prediction, target)
+    return reduce(_abs(prediction - target), reduction)
 
 
 def huber_loss(
     prediction: Tensor, target, *, delta: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
     """½r² where |r| ≤ δ, δ(|r| − ½δ) beyond, with r = prediction − target    (Huber 1964)"""
-    _same_shape("huber_loss", prediction, target)
+    same_shape("huber_loss", prediction, target)
     if not delta > 0:
         raise ValueError(f"huber_loss: delta is {delta}, expected > 0")
-    return _reduce(_huber(prediction - target, delta=delta), reduction)
+    return reduce(_huber(prediction - target, delta=delta), reduction)
 
 
 @op
@@ -98,7 +98,7 @@ def cross_entropy(
         if count == 0:
             raise ValueError("cross_entropy: every label is ignore_index, the mean is undefined")
         return _sum(loss) / count
-    return _reduce(loss, reduction)
+    return reduce(loss, reduction)
 
 
 @op
@@ -125,8 +125,8 @@ def _cross_entropy(logits, *, labels, counted, smoothing):
 
 def binary_cross_entropy_with_logits(logits: Tensor, target, *, reduction: str = "mean") -> Tensor:
     """−t ln σ(z) − (1 − t) ln(1 − σ(z)) = max(z, 0) − z·t + ln(1 + e^−|z|), t in [0, 1]"""
-    _same_shape("binary_cross_entropy_with_logits", logits, target)
-    return _reduce(_binary_cross_entropy(logits, target), reduction)
+    same_shape("binary_cross_entropy_with_logits", logits, target)
+    return reduce(_binary_cross_entropy(logits, target), reduction)
 
 
 @op
@@ -148,4 +148,4 @@ def kl_diagonal_gaussians(
         log_var2 = Tensor(backend.asarray(log_var2, mean1.dtype))
     ratio = log_var1 - log_var2
     kl = 0.5 * (exp(ratio) - ratio - 1.0 + square(mean1 - mean2) * exp(-log_var2))
-    return _reduce(kl, reduction)
+    return reduce(kl, reduction)

@@ -1,4 +1,6 @@
-"""Pooling: one number per window and channel."""
+"""Pooling: one number per window and channel; and max-pooling undone, by its switches."""
+
+from typing import NamedTuple
 
 from tinydiff import kernels
 from tinydiff.backend import xp
@@ -20,16 +22,59 @@ def _window(name, x, kernel, stride, padding) -> Window:
     return window
 
 
+class Switches(NamedTuple):
+    """Where max-pooling found its maxima: for each of its results, the tap of the window."""
+
+    taps: object  # an array of the backend, (N, H', W', C)
+    window: Window
+
+
 @op
-def max_pool2d(x, *, kernel, stride=None, padding=0):
+def max_pool2d(x, *, kernel, stride=None, padding=0, switches: list | None = None):
     """The largest value in each window, per channel; stride defaults to the kernel.
 
     The gradient goes back to where the maximum was found (the first one, row by row): the
-    "switches" of Zeiler & Fergus 2014.
+    "switches" of Zeiler & Fergus 2014.  Those are appended to the list ``switches``, if one is
+    given, for `max_unpool2d`.
     """
     window = _window("max_pool2d", x, kernel, stride, padding)
-    y, switches = kernels.max_pool(x, window)
-    return y, (lambda g: kernels.max_pool_grad(g, switches, window),)
+    y, taps = kernels.max_pool(x, window)
+    if switches is not None:
+        switches.append(Switches(taps, window))
+    return y, (lambda g: kernels.max_pool_grad(g, taps, window),)
+
+
+@op
+def max_unpool2d(y, *, switches):
+    """Each value to where its window had its maximum, else 0: (N, H', W', C) → (N, H, W, C)
+
+    The gradient of `max_pool2d`, used forwards; values that meet in a pixel, where windows
+    overlap, add up.  Each switch was appended by max_pool2d for a picture of this many channels:
+
+        kept = []
+        y = max_pool2d(x, kernel=2, switches=kept)
+        x_again = max_unpool2d(y, switches=kept.pop())
+
+    Source: M. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks", 2014,
+    section 2.1.
+    """
+    if not isinstance(switches, Switches):
+        raise TypeError(
+            f"max_unpool2d: switches is {type(switches).__name__}, expected what max_pool2d "
+            "appended to the list it was given"
+        )
+    taps, window = switches
+    checks.floating("max_unpool2d", "the image", y)
+    if y.shape != taps.shape:
+        raise ValueError(f"max_unpool2d: switches are for {taps.shape}, the image has {y.shape}")
+
+    def rule(g):
+        seen, gradient = kernels.pad(g, window), xp.zeros(y.shape, g.dtype)
+        for tap, (_, _, where) in enumerate(window.taps()):
+            gradient += seen[where] * (taps == tap)
+        return gradient
+
+    return kernels.max_pool_grad(y, taps, window), (rule,)
 
 
 @op

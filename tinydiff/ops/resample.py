@@ -28,8 +28,10 @@ def resize_bilinear2d(x, *, size):
     """
     checks.image("resize_bilinear2d", x)
     size = pair(size, "resize_bilinear2d: size", 1)
-    rows = _interpolation(x.shape[1], size[0], x.dtype)
-    columns = _interpolation(x.shape[2], size[1], x.dtype)
+    rows, columns = (
+        xp.asarray(interpolation((np.arange(m) + 0.5) * (n / m), n), dtype=x.dtype)
+        for n, m in zip(x.shape[1:3], size, strict=True)
+    )
     return _both_axes(x, rows, columns), (lambda g: _both_axes(g, rows.T, columns.T),)
 
 
@@ -39,15 +41,18 @@ def upsample_bilinear2d(x: Tensor, *, scale: int = 2) -> Tensor:
     return resize_bilinear2d(x, size=(x.shape[1] * scale, x.shape[2] * scale))
 
 
-def _interpolation(n: int, m: int, dtype):
-    """The (m, n) matrix that interpolates n values at m places."""
-    centre = np.clip((np.arange(m) + 0.5) * (n / m) - 0.5, 0, n - 1)
+def interpolation(places: np.ndarray, n: int) -> np.ndarray:
+    """The (m, n) matrix that takes n pixels, centred at ½, 1½, …, to their values at m places.
+
+    Linear between the two nearest centres; outside of the outermost, those go on.
+    """
+    centre = np.clip(places - 0.5, 0, n - 1)
     left = np.minimum(centre.astype(int), max(n - 2, 0))
     weight = centre - left
-    matrix = np.zeros((m, n))
-    matrix[np.arange(m), left] = 1 - weight
-    matrix[np.arange(m), np.minimum(left + 1, n - 1)] += weight
-    return xp.asarray(matrix, dtype=dtype)
+    matrix = np.zeros((len(places), n))
+    matrix[np.arange(len(places)), left] = 1 - weight
+    matrix[np.arange(len(places)), np.minimum(left + 1, n - 1)] += weight
+    return matrix
 
 
 def _both_axes(x, rows, columns):

@@ -1,0 +1,57 @@
+"""Where things are in a picture: boxes, their losses, YOLO, masks, and how well they were found.
+
+truths = objects_of(scenes.labels, scenes.boxes)          # Objects, one a picture; data.shapes()
+anchors = anchors_of(sizes / cell_size, 5)                # shapes that boxes usually have
+grid = YoloGrid((208, 208), (13, 13), anchors, classes)   # what the network's channels mean
+loss = yolo_loss(network(x), assign(truths, grid), grid).total
+found = detect(network(x), grid)                          # Objects with scores, after nms
+coco_average_precision(found, truths, classes=classes)
+"""
+
+from tinydiff.vision.anchors import anchors_of, mean_fit, shape_iou
+from tinydiff.vision.average_precision import (
+    CocoPrecision,
+    average_precision,
+    coco_average_precision,
+)
+from tinydiff.vision.box_loss import giou_box_loss, l2_box_loss, smooth_l1_box_loss
+from tinydiff.vision.boxes import area, clip, giou, iou, mask_iou, to_centres, to_corners
+from tinydiff.vision.mean_iou import class_iou, confusion_matrix, mean_iou
+from tinydiff.vision.nms import nms, soft_nms
+from tinydiff.vision.objects import Objects, objects_of
+from tinydiff.vision.yolo import YoloGrid, decode, detect
+from tinydiff.vision.yolo_loss import YoloLoss, yolo_loss
+from tinydiff.vision.yolo_targets import YoloTargets, assign
+
+__all__ = [
+    "CocoPrecision",
+    "Objects",
+    "YoloGrid",
+    "YoloLoss",
+    "YoloTargets",
+    "anchors_of",
+    "area",
+    "assign",
+    "average_precision",
+    "class_iou",
+    "clip",
+    "coco_average_precision",
+    "confusion_matrix",
+    "decode",
+    "detect",
+    "giou",
+    "giou_box_loss",
+    "iou",
+    "l2_box_loss",
+    "mask_iou",
+    "mean_fit",
+    "mean_iou",
+    "nms",
+    "objects_of",
+    "shape_iou",
+    "smooth_l1_box_loss",
+    "soft_nms",
+    "to_centres",
+    "to_corners",
+    "yolo_loss",
+]
