@@ -290,6 +290,7 @@ def between(first=FLAT, second=FLAT, weights=(0.5,), **how):
         (lambda: variations(denoise, FLAT + 2, SCHEDULE, eta=0), ValueError, "x0: "),
         (lambda: SCHEDULE.until(1000), ValueError, "t: expected a step in 0 … 999, got 1000"),
         (lambda: SCHEDULE.until(-1), ValueError, "t: "),
+        (lambda: SCHEDULE.until(2.5), ValueError, "t: .*got 2.5"),
     ],
 )
 def test_refuses(call, error, message):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinydiff
-from tinydiff import Tensor
+from tinydiff import Tensor, backend
 from tinydiff.backend import asarray, to_numpy, xp
 from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule
 
@@ -259,6 +259,7 @@ EPS = GaussianDiffusion(NoiseSchedule.linear(10))
     ("call", "error", "message"),
     [
         (lambda: GaussianDiffusion(NoiseSchedule.linear(), "u"), ValueError, "prediction: .*'u'"),
+        (lambda: GaussianDiffusion("cosine"), TypeError, "a NoiseSchedule, got 'cosine'"),
         (lambda: EPS.q_sample(X, T + 10, X), ValueError, "t: .*0 … 9, got 10"),
         (lambda: EPS.q_sample(X, T - 1, X), ValueError, "t: .*got -1"),
         (lambda: EPS.q_sample(X, T[:1], X), ValueError, "t: expected 2 numbers"),
@@ -289,3 +290,10 @@ EPS = GaussianDiffusion(NoiseSchedule.linear(10))
 def test_refuses(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.skipif(backend.name != "numpy", reason="a GPU is not asked for each batch")
+@pytest.mark.parametrize("value", [255, float("nan")])
+def test_refuses_to_learn_from_bytes(value):
+    with pytest.raises(ValueError, match=r"x0: expected pictures in \[−1, 1\].*to_float"):
+        EPS.training_loss(Recorder(), X + np.float32(value))

@@ -28,6 +28,8 @@ from tinydiff.diffusion.timesteps import LossAwareTimesteps, UniformTimesteps
 from tinydiff.diffusion.weights import loss_weights
 from tinydiff.tensor import Tensor
 
+FAR = 16.0  # latents and points in a plane may leave [−1, 1], but not for here
+
 
 class GaussianDiffusion:
     """The forward process of a schedule, its posterior, and Algorithm 1.
@@ -44,6 +46,8 @@ class GaussianDiffusion:
     def __init__(
         self, schedule: NoiseSchedule, prediction: str = "eps", *, learned_variance: bool = False
     ):
+        if not isinstance(schedule, NoiseSchedule):
+            raise TypeError(f"schedule: expected a NoiseSchedule, got {schedule!r}")
         check_prediction(prediction)
         self.schedule = schedule
         self.prediction = prediction
@@ -131,9 +135,16 @@ class GaussianDiffusion:
         weighting  w_t: "simple", which is 1, or another of `weights`
         timesteps  chooses t, by default all alike and evenly spread within a batch
         rng        draws t, then the noise, then the drops; the process's generator by default
+
+        On the host, values that can only be bytes, beyond ±FAR, are refused too.
         """
         rng = backend.rng if rng is None else rng
         x0 = check_pictures(asarray(x0))
+        if backend.name == "numpy" and not abs(x0).max() <= FAR:  # a GPU would have to wait
+            raise ValueError(
+                f"x0: expected pictures in [−1, 1], got {x0.min()} … {x0.max()}; "
+                "tinydiff.images.to_float makes them of bytes"
+            )
         weights = self.loss_weights(weighting)
         timesteps = UniformTimesteps(self.schedule.T) if timesteps is None else timesteps
         t, factors = timesteps.draw(len(x0), rng)

@@ -205,7 +205,7 @@ class NoiseSchedule:
         What a sampler is given as x_T is then taken for x_t: so it finishes a picture that was
         noised up to step t only.  Raises ValueError unless t is a step, 0 … T−1.
         """
-        if not 0 <= t < self.T:
+        if t not in range(self.T):
             raise ValueError(f"t: expected a step in 0 … {self.T - 1}, got {t}")
         return NoiseSchedule(self.betas[: t + 1], self.timesteps[: t + 1])
 

@@ -33,7 +33,8 @@ def clamped(x0, clip: bool):
 def denoiser_in_sigma(denoise: Callable, schedule: NoiseSchedule, clip: bool) -> Callable:
     """D(y, sigma) -> x_0, the denoiser as EDM writes it; sigma is a number.
 
-    Beyond the schedule's levels it is asked at the nearest that the schedule has.
+    Beyond the schedule's levels it is asked at the nearest that the schedule has.  So below σ_0,
+    the first of them, x_0 is off by up to a share of σ_0², which no number of steps takes away.
 
     Raises ValueError for a schedule that was respaced: what the network knows of noise levels
     between two steps is to be had from the schedule it was trained with.
