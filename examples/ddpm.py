@@ -57,7 +57,7 @@ DATA = {  # name: (how to load it, recipe, images a step, steps)
     "digits": (data.digits, GREY, 16, 1200),
     "mnist": (data.mnist, GREY, 32, 7600),
     "fashion-mnist": (data.fashion_mnist, GREY, 32, 7600),
-    "cifar10": (data.cifar10, COLOUR, 32, 12_000),
+    "cifar10": (data.cifar10, COLOUR, 32, 8000),
 }
 
 
@@ -65,7 +65,7 @@ def main() -> None:
     args = parse_arguments()
     plots.require()
     td.seed(args.seed)
-    own = (lambda: own_pictures(args), COLOUR, 32, 12_000)
+    own = (lambda: own_pictures(args), COLOUR, 32, 8000)
     load, recipe, batch, steps = DATA.get(args.data, own)
     dataset = load()
     if args.guidance is not None and not dataset.classes:
