@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from tinydiff import data, images
 from tinydiff.backend import to_numpy
-from tinydiff.commandline import check_writable, parser, run
+from tinydiff.commandline import parser, run, run_folder
 from tinydiff.diffusion import Pipeline, inpaint, interpolate, sdedit, variations
 from tinydiff.diffusion import classifier_free as told
 from tinydiff.diffusion import denoiser as told_nothing
@@ -33,13 +33,13 @@ PAIRS = ((3, 8), (1, 7), (4, 9), (0, 6))  # classes that one can turn into the o
 
 
 def main() -> None:
-    args = parser(__doc__, "checkpoint", "--seed", "--name", "--out").parse_args()
-    check_writable(args.out)
+    usual = ("checkpoint", "--seed", "--name", "--out")
+    args = parser(__doc__, *usual, name="edit-DATA").parse_args()
     pipeline = Pipeline.load(args.checkpoint)
     name = pipeline.learned_from(DATA)
+    folder = run_folder(args, f"edit-{name}")
     dataset, rng = DATA[name]("test"), np.random.default_rng(args.seed)
     net, schedule = (pipeline.model.eval(), pipeline.diffusion), pipeline.diffusion.schedule
-    folder = args.out / (args.name or f"edit-{name}")
 
     def pictures(classes) -> np.ndarray:
         """One test picture of each class, in [−1, 1]"""

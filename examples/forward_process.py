@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from tinydiff import images, plots
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.commandline import parser, run, whole
+from tinydiff.commandline import parser, run, run_folder, whole
 from tinydiff.diffusion import (
     GaussianDiffusion,
     NoiseSchedule,
@@ -40,7 +40,7 @@ EDGE = 3.2  # pictures show −EDGE … EDGE
 def main() -> None:
     args = parse_arguments()
     plots.require()
-    folder, rng = args.out / "forward-process", np.random.default_rng(args.seed)
+    folder, rng = run_folder(args, "forward-process"), np.random.default_rng(args.seed)
     schedule = NoiseSchedule.linear(args.steps, 0.1 / args.steps, 20 / args.steps)
     line = films(LINE, schedule, args.points, rng, "line")
     plane = films(PLANE, schedule, 1500, rng, "plane")  # more would hide the density

@@ -25,7 +25,7 @@ from tqdm import tqdm
 import tinydiff as td
 from tinydiff import backend, data, images, metrics, ops, optim, plots
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.commandline import parser, run, whole
+from tinydiff.commandline import parser, run, run_folder, whole
 from tinydiff.diffusion import (
     GaussianDiffusion,
     Pipeline,
@@ -54,6 +54,7 @@ def main() -> None:
     plots.require()
     pipeline = Pipeline.load(args.checkpoint)
     name = pipeline.learned_from(DATA)
+    folder = run_folder(args, f"guidance-{name}")
     train_set, test_set = DATA[name]("train"), DATA[name]("test")
     judge = metrics.judge_of(train_set, args.out / f"classify-{name}")
     td.seed(args.seed)
@@ -61,7 +62,6 @@ def main() -> None:
     labels = np.arange(args.count) % len(pipeline.classes)
     chosen = metrics.same_mix(test_set, labels, np.random.default_rng(args.seed), most=1)
     real = metrics.features(judge, test_set.images[chosen])
-    folder = args.out / (args.name or f"guidance-{name}")
     agreement, recall = {way: [] for way in WAYS}, {way: [] for way in WAYS}
     bar = tqdm(total=len(WAYS) * len(WEIGHTS) * args.count, unit="image")
     for way in WAYS:
@@ -122,7 +122,7 @@ def noisy_loss(model: NoisyClassifier, diffusion: GaussianDiffusion, x0, labels)
 
 
 def parse_arguments():
-    options = parser(__doc__, "checkpoint", "--seed", "--name", "--out")
+    options = parser(__doc__, "checkpoint", "--seed", "--name", "--out", name="guidance-DATA")
     options.add_argument("--count", type=whole(10), default=500, help="pictures for each point")
     return options.parse_args()
 

@@ -18,7 +18,7 @@ import numpy as np
 import tinydiff as td
 from tinydiff import data, images, optim, plots
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.commandline import number, parser, run, whole
+from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.diffusion import Ladder, ladder_decoder, sample_ladder
 from tinydiff.models import LadderDecoders
 from tinydiff.training import Trainer, read_log, train
@@ -36,6 +36,7 @@ DATA = {  # name: (how to load it, images a step, steps)
 def main() -> None:
     args = parse_arguments()
     plots.require()
+    folder = run_folder(args, f"ladder-{args.data}")
     td.seed(args.seed)
     load, batch, usual = DATA[args.data]
     dataset, steps = load(), args.steps or usual
@@ -59,7 +60,6 @@ def main() -> None:
         ema=optim.EMA(model, decay=max(0.0, 1 - 5 / steps)),  # over the last fifth of the run
         clip=1.0,
     )
-    folder = args.out / (args.name or f"ladder-{args.data}")
     sides = " → ".join(map(str, np.unique(ladder.sizes)))
     print(f"{dataset.name}: {len(dataset)} images, {model.num_parameters():,} parameters")
     print(f"{ladder.T} layers, {sides}")
@@ -117,9 +117,9 @@ def full_size(z) -> np.ndarray:
 
 
 def parse_arguments():
-    options = parser(__doc__, "--seed", "--name", "--out")
-    options.add_argument("--data", default="digits", choices=list(DATA))
-    options.add_argument("--rungs", type=whole(1), default=8, help="layers a size (default: 8)")
+    options = parser(__doc__, "--seed", "--name", "--out", name="ladder-DATA")
+    options.add_argument("--data", default="digits", choices=list(DATA), help="to learn from")
+    options.add_argument("--rungs", type=whole(1), default=8, help="layers a size")
     options.add_argument("--steps", type=whole(1), help="training steps (default: the recipe's)")
     options.add_argument("--guidance", type=number(), default=2.0, help="1: plain conditional")
     return options.parse_args()

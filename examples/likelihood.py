@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from tinydiff import data, images, plots
 from tinydiff.backend import asarray, to_numpy, xp
-from tinydiff.commandline import check_writable, number, parser, run, whole
+from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.diffusion import GaussianDiffusion, Pipeline
 from tinydiff.diffusion.likelihood import every_bound, prior_bits
 from tinydiff.diffusion.ode_likelihood import bits_of_bytes, dequantised, ode_log_likelihood
@@ -31,8 +31,7 @@ BATCH = 32
 def main() -> None:
     args = parse_arguments()
     plots.require()
-    folder = args.out / f"likelihood-{args.checkpoint.resolve().parent.name}"
-    check_writable(folder / "terms.png")
+    folder = run_folder(args, f"likelihood-{args.checkpoint.resolve().parent.name}")
     pipeline = Pipeline.load(args.checkpoint)
     pipeline.model.eval().requires_grad_(False)
     dataset = test_images(pipeline, args.data)
@@ -144,7 +143,8 @@ def parse_arguments():
     options.add_argument("--images", type=whole(1), default=32, help="how many test images")
     options.add_argument("--data", help="default: what the model was trained on; or a folder")
     options.add_argument("--steps", type=whole(1), help="the bound in fewer steps (default: all)")
-    options.add_argument("--variance", default="posterior", choices=["posterior", "beta"])
+    variances = ["posterior", "beta"]
+    options.add_argument("--variance", default="posterior", choices=variances, help="of the steps")
     options.add_argument("--probes", type=whole(1), default=2, help="of the ODE's divergence")
     options.add_argument("--tolerance", type=number(above=0), default=1e-4, help="of the ODE")
     return options.parse_args()

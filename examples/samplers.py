@@ -3,7 +3,7 @@
     python examples/samplers.py runs/mnist/checkpoint.npz
     python examples/samplers.py runs/mnist/checkpoint.npz --sampler ddpm --evaluations 250
 
-Writes to runs/NAME/ (samplers by default): samplers.png, a row for each sampler, a column for each
+Writes to runs/NAME/ (samplers-DATA by default): samplers.png, a row a sampler, a column for each
 number of evaluations of the network, all from the same noise; and table.txt, the Fréchet distances
 from the test set in the features of the judge, which comes from runs/classify-DATA/
 (examples/classify.py) or is trained there first.  Each is too large by what as many real pictures,
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from tinydiff import data, images, metrics
-from tinydiff.commandline import check_writable, number, parser, run, whole
+from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.diffusion import Pipeline
 from tinydiff.diffusion.samplers import SAMPLERS
 from tinydiff.files import replacing
@@ -26,10 +26,9 @@ SHOWN, BATCH = 5, 100  # pictures of each kind in samplers.png; drawn at a time
 
 def main() -> None:
     args = parse_arguments()
-    folder = args.out / (args.name or "samplers")
-    check_writable(folder / "samplers.png")
     pipeline = Pipeline.load(args.checkpoint)
     learned = pipeline.learned_from(DATA)
+    folder = run_folder(args, f"samplers-{learned}")
     train_set, test_set = DATA[learned]("train"), DATA[learned]("test")
     judge = metrics.judge_of(train_set, args.out / f"classify-{learned}")
     labels = np.arange(args.count) % len(pipeline.classes)
@@ -89,11 +88,13 @@ def caption(text: str, height: int, width: int) -> np.ndarray:
 
 
 def parse_arguments():
-    options = parser(__doc__, "checkpoint", "--seed", "--name", "--out")
+    options = parser(__doc__, "checkpoint", "--seed", "--name", "--out", name="samplers-DATA")
     options.add_argument(
-        "--sampler", action="append", choices=list(SAMPLERS), help="may be repeated; default: all"
+        "--sampler", action="append", choices=list(SAMPLERS), help="may be repeated (default: all)"
     )
-    options.add_argument("--evaluations", type=whole(2), nargs="+", default=[5, 10, 20, 50])
+    options.add_argument(
+        "--evaluations", type=whole(2), nargs="+", default=[5, 10, 20, 50], help="of the network"
+    )
     options.add_argument("--count", type=whole(10), default=200, help="pictures of each kind")
     options.add_argument("--guidance", type=number(), default=1.0, help="1: plain conditional")
     return options.parse_args()

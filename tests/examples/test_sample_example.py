@@ -147,7 +147,7 @@ def test_refuses_in_one_sentence_and_leaves_nothing(command, message, runs, here
 def test_a_place_that_cannot_be_written_is_told_before_drawing(trained, here, monkeypatch):
     monkeypatch.setattr("tinydiff.commandline.os.access", lambda *given: False)
     ended = sample(trained, "--out", "new/drawn.png")
-    assert ended.error() == f"sample.py: new/drawn.png cannot be written: {here} is read-only"
+    assert ended.error() == f"sample.py: new cannot be written to: {here} is read-only"
     assert "image/s" not in ended.err
 
 

@@ -42,7 +42,7 @@ def compare(digits):
 def test_a_row_for_each_sampler_and_a_column_for_each_number(compare, digits):
     ended = compare("--evaluations", *COLUMNS)
     assert ended.status == 0, ended.err
-    folder = digits / "samplers"
+    folder = digits / "samplers-digits"
     assert everything_in(folder) == {"samplers.png", "table.txt"}
     first, *rows, real = (folder / "table.txt").read_text().splitlines()
     assert first.split() == ["evaluations", *map(str, COLUMNS)]
