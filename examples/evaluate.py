@@ -57,7 +57,7 @@ def main() -> None:
         order = np.argsort(labels, kind="stable")
         real = metrics.same_mix(test_set, labels, rng)
         own = metrics.same_mix(train_set, labels, rng, most=1)
-    found = metrics.features(judge, test_set.images[real])
+    found = metrics.features(judge, test_set.images[real], progress=True)
     print(f"{len(pictures)} pictures against {len(found)} of {test_set.name}")
 
     def measured(images, given, chosen):
@@ -79,7 +79,7 @@ def measure(judge, real, test_set, pictures, mix, args) -> dict[str, metrics.Est
     real  features of the pictures of the test set to compare with
     mix   the labels of both, if there are any
     """
-    found = metrics.features(judge, pictures)
+    found = metrics.features(judge, pictures, progress=True)
     rows = {"Fréchet distance": metrics.unbiased_frechet_distance(real, found, labels=mix)}
     n = min(len(real), len(found))
     pair = (metrics.evenly(x, n) for x in (real, found))

@@ -12,6 +12,7 @@ not have, and of dequantised bytes; L_0 has open bins at black and white.  Eithe
 Writes runs/likelihood-NAME/terms.png: where in time the bits are.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -94,12 +95,20 @@ def ode(pipeline: Pipeline, x0, cond, args) -> list[np.ndarray]:
     bits = []
     for tolerance in (args.tolerance, 10 * args.tolerance):
         rng, parts = np.random.default_rng(args.seed), []
-        for x, y in tqdm(list(batches(x0, cond)), f"ODE, {tolerance:.0e}", unit="batch"):
-            settings = dict(probes=args.probes, rtol=tolerance, atol=tolerance, rng=rng)
-            x = dequantised(x, rng=rng)
-            parts.append(ode_log_likelihood(pipeline.model, pipeline.diffusion, x, y, **settings))
+        settings = dict(probes=args.probes, rtol=tolerance, atol=tolerance, rng=rng)
+        look = dict(total=len(x0), unit="image", unit_scale=True)
+        with tqdm(desc=f"ODE, {tolerance:.0e}", **look) as bar:
+            for x, y in batches(x0, cond):
+                watch = partial(advance, bar, bar.n, len(x))
+                x, whole = dequantised(x, rng=rng), (pipeline.model, pipeline.diffusion)
+                parts.append(ode_log_likelihood(*whole, x, y, watch=watch, **settings))
         bits.append(bits_of_bytes(np.concatenate(parts), x0[0].size))
     return bits
+
+
+def advance(bar: tqdm, before: float, size: int, share: float) -> None:
+    """A share of a batch is done: as much as that share of its pictures."""
+    bar.update(before + share * size - bar.n)
 
 
 def batches(x0, cond):

@@ -51,17 +51,19 @@ def classifier():
     return Classifier(1, 4, widths=(8, 16), dropout=0.5)
 
 
-def test_features_lie_before_the_last_layer(classifier, monkeypatch):
+def test_features_lie_before_the_last_layer(classifier, monkeypatch, capsys):
     monkeypatch.setattr(importlib.import_module("tinydiff.metrics.features"), "BATCH", 7)
     dataset = stripes(20, 0)
     found = metrics.features(classifier, dataset.images)
+    assert capsys.readouterr().err == ""
     assert found.shape == (20, 16)
     assert type(found) is np.ndarray
     x = asarray(to_float(dataset.images))
     np.testing.assert_allclose(found, classifier.features(x).numpy(), atol=1e-6)
     logits = found @ classifier.head.weight.numpy() + classifier.head.bias.numpy()
     assert np.array_equal(metrics.predict(classifier, dataset.images), logits.argmax(axis=1))
-    as_floats = metrics.features(classifier, to_float(dataset.images))
+    as_floats = metrics.features(classifier, to_float(dataset.images), progress=True)
+    assert "20/20" in capsys.readouterr().err
     assert np.array_equal(as_floats, found)
 
 
