@@ -12,7 +12,7 @@ the one that guides is another, and has its own run in runs/classify-noisy-DATA/
 first, a minute or two each, where there are none.
 
 Writes to runs/NAME/ (guidance-DATA by default): a picture for each way, a row a weight, and
-curves.png.
+curves.png, with standard errors.
 """
 
 from collections import deque
@@ -77,12 +77,14 @@ def main() -> None:
                 bar.update(len(part))
             drawn = np.concatenate(drawn)
             rows.append(drawn[: len(pipeline.classes)])
-            agreement[way].append(metrics.label_agreement(judge, drawn, labels).value)
+            agrees = metrics.label_agreement(judge, drawn, labels)
             _, covered = metrics.precision_recall(real, metrics.features(judge, drawn))
-            recall[way].append(covered.value)
-            bar.write(f"{way}, w = {weight:g}: {agreement[way][-1]:.1%}, recall {covered:.1%}")
-        table = images.grid(np.concatenate(rows), columns=len(pipeline.classes))
-        images.save_png(folder / f"{way}.png", table, scale=2)
+            agreement[way].append((agrees.value, agrees.error))
+            recall[way].append((covered.value, covered.error))
+            bar.write(f"{way}, w = {weight:g}: {agrees:.1%}, recall {covered:.1%}")
+        captions = pipeline.classes, [f"w = {weight:g}" for weight in WEIGHTS]
+        table = images.labelled_grid(np.concatenate(rows), *captions)
+        images.save_png(folder / f"{way}.png", table)
     bar.close()
     panels = {"label agreement": agreement, "recall": recall}
     plots.save_panels(folder / "curves.png", WEIGHTS, panels, xlabel="w")
