@@ -40,7 +40,8 @@ def main() -> None:
         with replacing(args.out) as file:
             np.savez_compressed(file, images=drawn, labels=known)
     elif kind == ".png":
-        images.save_png(args.out, images.grid(drawn, columns=args.columns), scale=args.scale)
+        table = images.grid(drawn, columns=min(args.columns, args.count))
+        images.save_png(args.out, table, scale=args.scale)
     else:
         args.out.mkdir(parents=True, exist_ok=True)
         for i, picture in enumerate(drawn):
