@@ -43,6 +43,12 @@ def main() -> None:
     shape, wanted = loaded[0].shape[1:] if loaded else pipeline.image, test_set.images.shape[1:]
     if shape != wanted:
         raise ValueError(f"{args.source}: pictures of {shape}, those of {name} are {wanted}")
+    classes = pipeline.classes if pipeline else ()
+    if classes and classes != test_set.classes:
+        raise ValueError(
+            f"{args.source}: the model draws {', '.join(classes)}, but the classes of {name} are "
+            f"{', '.join(test_set.classes)}"
+        )
     if loaded and len(loaded[0]) < LEAST:
         raise ValueError(f"{args.source} holds {len(loaded[0])} pictures, expected {LEAST} or more")
     judge = metrics.judge_of(train_set, folder)
