@@ -80,6 +80,10 @@ def moments(T: int, count: int) -> np.ndarray:
     return np.unique((T * np.linspace(0, 1, count) ** 2.2).astype(int))
 
 
+def moment(frame: int) -> str:
+    return f"{frame} {'step' if frame == 1 else 'steps'} of noise" if frame else "data"
+
+
 def draw_line(path: Path, schedule: NoiseSchedule, there, ddpm, ddim) -> None:
     """Density over time as a heat map, paths over it, and histograms where they begin and end."""
     T, grid = schedule.T, np.linspace(-EDGE, EDGE, 400)[:, None]
@@ -124,7 +128,7 @@ def draw_plane(path: Path, schedule: NoiseSchedule, *three) -> None:
             draw_on_plane(axes, schedule, film, frame)
         row[0].set(ylabel=name)
     for axes, frame in zip(rows[0], frames, strict=True):
-        axes.set(title=f"{frame} steps of noise" if frame else "data")
+        axes.set(title=moment(frame))
     plots.save_figure(path, figure)
 
 
@@ -161,7 +165,7 @@ def there_and_back(schedule: NoiseSchedule, three, frames, draw):
             figure = plots.new_figure(4.5, 4.2)
             axes = figure.subplots()
             draw(axes, schedule, film, frame)
-            axes.set(title=f"{name}: {frame} steps of noise" if frame else f"{name}: data")
+            axes.set(title=f"{name}: {moment(frame)}")
             yield plots.pixels(figure, dpi=90)
 
 
