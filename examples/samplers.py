@@ -38,10 +38,10 @@ def main() -> None:
     train_set, test_set = DATA[learned]("train"), DATA[learned]("test")
     judge = metrics.judge_of(train_set, args.out / f"classify-{learned}")
     labels = np.arange(args.count) % len(pipeline.classes)
-    by_class = np.argsort(labels, kind="stable")  # as the jackknife wants them
     rng = np.random.default_rng(args.seed)
-    real = metrics.features(judge, test_set.images[metrics.same_mix(test_set, labels, rng)])
-    yardstick = train_set.images[metrics.same_mix(train_set, labels, rng, most=1)]
+    chosen = metrics.same_mix(test_set, labels, rng)
+    real = metrics.features(judge, test_set.images[chosen]), test_set.labels[chosen]
+    own = metrics.same_mix(train_set, labels, rng, most=1)
     names, columns = args.sampler or list(SAMPLERS), sorted(set(args.evaluations))
     lines, cells = [f"{'evaluations':20}" + "".join(f"{n:>18}" for n in columns)], []
     with tqdm(total=len(names) * sum(columns) * args.count, unit="image", unit_scale=True) as bar:
@@ -49,23 +49,25 @@ def main() -> None:
             lines.append(f"{name:20}")
             for evaluations in columns:
                 drawn = draw(pipeline, labels, name, evaluations, args)
-                lines[-1] += quality(judge, drawn[by_class], real)
+                lines[-1] += quality(judge, drawn, labels, real)
                 cells.append(np.concatenate(drawn[:SHOWN], axis=1))
                 bar.update(evaluations * args.count)
     captions = [f"{n} evaluations" for n in columns], names
     images.save_png(
         folder / "samplers.png", images.labelled_grid(np.stack(cells), *captions, pad=7)
     )
-    lines.append(f"{'training set':20}{quality(judge, yardstick, real)}")
+    yardstick = quality(judge, train_set.images[own], train_set.labels[own], real)
+    lines.append(f"{'training set':20}{yardstick}")
     table = "\n".join(lines)
     with replacing(folder / "table.txt") as file:
         file.write(f"{table}\n".encode())
     print(f"{table}\nSee samplers.png and table.txt in {folder}.")
 
 
-def quality(judge, pictures: np.ndarray, real: np.ndarray) -> str:
-    """The Fréchet distance of pictures from those that have the features ``real``, in a column."""
-    distance = metrics.unbiased_frechet_distance(metrics.features(judge, pictures), real)
+def quality(judge, pictures: np.ndarray, labels: np.ndarray, real: tuple) -> str:
+    """The Fréchet distance of pictures from real ones (features, labels), in a column."""
+    drawn, classes = metrics.features(judge, pictures), (labels, real[1])
+    distance = metrics.unbiased_frechet_distance(drawn, real[0], labels=classes)
     return f"{format(distance, '.3f'):>18}"
 
 
