@@ -14,7 +14,7 @@ import numpy as np
 
 import tinydiff as td
 from tinydiff import data, images, plots
-from tinydiff.commandline import number, parser, run
+from tinydiff.commandline import number, parser, run, run_folder
 from tinydiff.metrics import load_judge, predict, share, train_judge
 from tinydiff.models import Classifier
 from tinydiff.training import read_log
@@ -24,14 +24,15 @@ DATA = data.MNIST_LIKE
 
 def main() -> None:
     args = parse_arguments()
-    folder = args.out / (args.name or f"classify-{args.data}")
+    usual = f"classify-{args.data}"
     if args.judge:
-        path = folder / "checkpoint.npz"
+        path = args.out / (args.name or usual) / "checkpoint.npz"
         if not path.exists():
             raise ValueError(f"{path} does not exist: train the classifier first (without --judge)")
         judge(load_judge(path), args.judge)
         return
     plots.require()
+    folder = run_folder(args, usual)
     td.seed(args.seed)
     train_set, test_set = DATA[args.data]("train"), DATA[args.data]("test")
     print(f"{args.data}: {len(train_set)} images")
@@ -61,8 +62,8 @@ def judge(model: Classifier, path: Path) -> None:
 
 
 def parse_arguments():
-    options = parser(__doc__, "--seed", "--name", "--out")
-    options.add_argument("--data", default="digits", choices=list(DATA))
+    options = parser(__doc__, "--seed", "--name", "--out", name="classify-DATA")
+    options.add_argument("--data", default="digits", choices=list(DATA), help="to learn from")
     options.add_argument("--epochs", type=number(above=0), default=3.0, help="passes over the data")
     options.add_argument("--judge", type=Path, metavar="NPZ", help="file of examples/sample.py")
     return options.parse_args()

@@ -21,7 +21,7 @@ import numpy as np
 import tinydiff as td
 from tinydiff import data, images, optim, plots
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.commandline import number, parser, run, whole
+from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.diffusion import Pipeline
 from tinydiff.diffusion.parametrisation import TARGET
 from tinydiff.diffusion.schedule import SCHEDULES
@@ -67,6 +67,8 @@ def main() -> None:
     td.seed(args.seed)
     own = (lambda: own_pictures(args), COLOUR, 32, 8000)
     load, recipe, batch, steps = DATA.get(args.data, own)
+    usual = args.data if args.data in DATA else Path(args.data).expanduser().resolve().name
+    folder = run_folder(args, usual)
     dataset = load()
     if args.guidance is not None and not dataset.classes:
         raise ValueError(
@@ -102,7 +104,6 @@ def main() -> None:
         ema=optim.EMA(model, decay=max(0.0, 1 - 5 / steps)),  # over the last fifth of the run
         clip=1.0,
     )
-    folder = args.out / (args.name or (args.data if args.data in DATA else dataset.name))
     print(f"{dataset.name}: {len(dataset)} images, {model.num_parameters():,} parameters")
     seconds = 0.0
     for record in train(trainer, steps, folder, settings=settings):
@@ -177,19 +178,21 @@ def draw_forward(diffusion, dataset: data.Dataset, path: Path, seed: int) -> Non
 
 
 def parse_arguments():
-    options = parser(__doc__, "--seed", "--name", "--out")
+    options = parser(__doc__, "--seed", "--name", "--out", name="the data's")
     known = ", ".join(DATA)
     options.add_argument("--data", default="digits", help=f"{known}, or a folder of pictures")
     options.add_argument("--size", type=whole(1), default=32, help="side of a folder's pictures")
     options.add_argument("--steps", type=whole(1), help="training steps (default: the recipe's)")
-    options.add_argument("--prediction", default="v", choices=list(TARGET))
-    options.add_argument("--schedule", default="cosine", choices=list(SCHEDULES))
+    options.add_argument("--prediction", default="v", choices=list(TARGET), help="the target")
+    options.add_argument("--schedule", default="cosine", choices=list(SCHEDULES), help="of noise")
     options.add_argument("--zero-terminal-snr", action="store_true", help="nothing of x_0 in x_T")
     weightings = ["simple", *WEIGHTINGS]
     options.add_argument("--weighting", default="simple", choices=weightings, help="of the steps")
     options.add_argument("--learned-variance", action="store_true", help="by the hybrid loss")
     options.add_argument("--guidance", type=number(), help="default: 3 where there are classes")
-    options.add_argument("--every", type=whole(1), help="steps between sample grids (a third)")
+    options.add_argument(
+        "--every", type=whole(1), help="steps between sample grids (default: a third)"
+    )
     return options.parse_args()
 
 

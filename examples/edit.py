@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from tinydiff import data, images
 from tinydiff.backend import to_numpy
-from tinydiff.commandline import check_writable, parser, run
+from tinydiff.commandline import parser, run, run_folder
 from tinydiff.diffusion import Pipeline, inpaint, interpolate, sdedit, variations
 from tinydiff.diffusion import classifier_free as told
 from tinydiff.diffusion import denoiser as told_nothing
@@ -33,22 +33,22 @@ PAIRS = ((3, 8), (1, 7), (4, 9), (0, 6))  # classes that one can turn into the o
 
 
 def main() -> None:
-    args = parser(__doc__, "checkpoint", "--seed", "--name", "--out").parse_args()
-    check_writable(args.out)
+    usual = ("checkpoint", "--seed", "--name", "--out")
+    args = parser(__doc__, *usual, name="edit-DATA").parse_args()
     pipeline = Pipeline.load(args.checkpoint)
     name = pipeline.learned_from(DATA)
+    folder = run_folder(args, f"edit-{name}")
     dataset, rng = DATA[name]("test"), np.random.default_rng(args.seed)
     net, schedule = (pipeline.model.eval(), pipeline.diffusion), pipeline.diffusion.schedule
-    folder = args.out / (args.name or f"edit-{name}")
 
     def pictures(classes) -> np.ndarray:
         """One test picture of each class, in [−1, 1]"""
         found = [rng.choice(np.flatnonzero(dataset.labels == c)) for c in classes]
         return images.to_float(dataset.images[found])
 
-    def save(what: str, columns: list[np.ndarray]) -> None:
-        table = images.side_by_side([images.to_uint8(x) for x in columns])
-        images.save_png(folder / f"{what}.png", table, scale=2)
+    def save(what: str, columns: list[np.ndarray], captions: list[str], **texts) -> None:
+        rows = images.to_uint8(np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:]))
+        images.save_png(folder / f"{what}.png", images.labelled_grid(rows, captions, **texts))
 
     classes = np.arange(len(dataset.classes))
     x0 = pictures(classes)
@@ -60,7 +60,9 @@ def main() -> None:
     repeated = np.concatenate([x0] * DRAWN)
     four = told(*net, np.tile(classes, DRAWN), scale=1)
     film = inpaint(four, repeated, known, schedule, **settings)
-    save("inpainting", columns + np.split(last(film, "RePaint", STEPS * RESAMPLINGS), DRAWN))
+    columns += np.split(last(film, "RePaint", STEPS * RESAMPLINGS), DRAWN)
+    captions = ["picture", "hidden", "replaced", *["RePaint"] * DRAWN]
+    save("inpainting", columns, captions, rows=dataset.classes)
 
     before, after = zip(*PAIRS, strict=True)
     columns = [np.concatenate([blocks(pictures(BLOCKS)), pictures(before)])]
@@ -68,19 +70,24 @@ def main() -> None:
     for strength in STRENGTHS:
         film = sdedit(guided, columns[0], schedule, strength=strength, steps=STEPS, rng=rng)
         columns.append(last(film, f"SDEdit, {strength}", STEPS))
-    save("sdedit", columns)
+    names = [f"blocks: {dataset.classes[c]}" for c in BLOCKS]
+    names += [" to ".join(dataset.classes[c] for c in pair) for pair in PAIRS]
+    save("sdedit", columns, ["given", *map(str, STRENGTHS)], rows=names, corner="strength")
 
     columns = [x0]
     for eta in ETAS:
         film = variations(told(*net, classes, scale=1), x0, schedule, eta=eta, steps=STEPS, rng=rng)
         columns.append(last(film, f"variations, {eta}", STEPS))
-    save("variations", columns)
+    save("variations", columns, ["picture", *map(str, ETAS)], rows=dataset.classes, corner="eta")
 
     first, second = pictures(before), pictures(after)
     # Told no label, it may pass from one class to the other.
     way = interpolate(told_nothing(*net), first, second, schedule, weights=WEIGHTS, steps=STEPS)
     way = [to_numpy(x) for x in tqdm(way, "interpolation", len(WEIGHTS))]
-    save("interpolation", [first, *way, second])
+    captions = ["first", *(f"{weight:g}" for weight in WEIGHTS), "second"]
+    save(
+        "interpolation", [first, *way, second], captions, rows=names[len(BLOCKS) :], corner="weight"
+    )
     print(f"See inpainting.png, sdedit.png, variations.png and interpolation.png in {folder}.")
 
 

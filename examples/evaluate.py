@@ -21,7 +21,7 @@ import numpy as np
 
 import tinydiff as td
 from tinydiff import data, metrics
-from tinydiff.commandline import number, parser, run, whole
+from tinydiff.commandline import check_writable, number, parser, run, whole
 from tinydiff.diffusion import Pipeline
 from tinydiff.diffusion.samplers import SAMPLERS
 
@@ -36,13 +36,22 @@ def main() -> None:
     name = args.data or (pipeline and pipeline.learned_from(DATA))
     if name is None:
         raise ValueError(f"--data: which pictures should they be like?  One of {', '.join(DATA)}")
+    folder = args.out / f"classify-{name}"
+    if not (folder / "checkpoint.npz").exists():
+        check_writable(folder)
     train_set, test_set = DATA[name]("train"), DATA[name]("test")
     shape, wanted = loaded[0].shape[1:] if loaded else pipeline.image, test_set.images.shape[1:]
     if shape != wanted:
         raise ValueError(f"{args.source}: pictures of {shape}, those of {name} are {wanted}")
+    classes = pipeline.classes if pipeline else ()
+    if classes and classes != test_set.classes:
+        raise ValueError(
+            f"{args.source}: the model draws {', '.join(classes)}, but the classes of {name} are "
+            f"{', '.join(test_set.classes)}"
+        )
     if loaded and len(loaded[0]) < LEAST:
         raise ValueError(f"{args.source} holds {len(loaded[0])} pictures, expected {LEAST} or more")
-    judge = metrics.judge_of(train_set, args.out / f"classify-{name}")
+    judge = metrics.judge_of(train_set, folder)
     pictures, labels = loaded or draw(pipeline, args)
 
     rng = np.random.default_rng(args.seed)
@@ -54,7 +63,7 @@ def main() -> None:
         order = np.argsort(labels, kind="stable")
         real = metrics.same_mix(test_set, labels, rng)
         own = metrics.same_mix(train_set, labels, rng, most=1)
-    found = metrics.features(judge, test_set.images[real])
+    found = metrics.features(judge, test_set.images[real], progress=True)
     print(f"{len(pictures)} pictures against {len(found)} of {test_set.name}")
 
     def measured(images, given, chosen):
@@ -76,7 +85,7 @@ def measure(judge, real, test_set, pictures, mix, args) -> dict[str, metrics.Est
     real  features of the pictures of the test set to compare with
     mix   the labels of both, if there are any
     """
-    found = metrics.features(judge, pictures)
+    found = metrics.features(judge, pictures, progress=True)
     rows = {"Fréchet distance": metrics.unbiased_frechet_distance(real, found, labels=mix)}
     n = min(len(real), len(found))
     pair = (metrics.evenly(x, n) for x in (real, found))
@@ -116,7 +125,7 @@ def parse_arguments():
     options.add_argument("--data", choices=list(DATA), help="default: what the model learned from")
     options.add_argument("--cas", action="store_true", help="accuracy score: some minutes more")
     options.add_argument("--count", type=whole(LEAST), default=1000, help="pictures to draw")
-    options.add_argument("--sampler", default="ddpm", choices=list(SAMPLERS))
+    options.add_argument("--sampler", default="ddpm", choices=list(SAMPLERS), help="to draw with")
     options.add_argument("--steps", type=whole(1), default=50, help="of the sampler")
     options.add_argument("--guidance", type=number(), default=1.0, help="1: plain conditional")
     return options.parse_args()

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from tinydiff import images, plots
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.commandline import parser, run, whole
+from tinydiff.commandline import parser, run, run_folder, whole
 from tinydiff.diffusion import (
     GaussianDiffusion,
     NoiseSchedule,
@@ -40,7 +40,7 @@ EDGE = 3.2  # pictures show −EDGE … EDGE
 def main() -> None:
     args = parse_arguments()
     plots.require()
-    folder, rng = args.out / "forward-process", np.random.default_rng(args.seed)
+    folder, rng = run_folder(args, "forward-process"), np.random.default_rng(args.seed)
     schedule = NoiseSchedule.linear(args.steps, 0.1 / args.steps, 20 / args.steps)
     line = films(LINE, schedule, args.points, rng, "line")
     plane = films(PLANE, schedule, 1500, rng, "plane")  # more would hide the density
@@ -78,6 +78,10 @@ def density(mixture: GaussianMixture, points: np.ndarray, schedule, frame: int) 
 def moments(T: int, count: int) -> np.ndarray:
     """Frames from 0 to T, closer together at first, where more happens"""
     return np.unique((T * np.linspace(0, 1, count) ** 2.2).astype(int))
+
+
+def moment(frame: int) -> str:
+    return f"{frame} {'step' if frame == 1 else 'steps'} of noise" if frame else "data"
 
 
 def draw_line(path: Path, schedule: NoiseSchedule, there, ddpm, ddim) -> None:
@@ -124,7 +128,7 @@ def draw_plane(path: Path, schedule: NoiseSchedule, *three) -> None:
             draw_on_plane(axes, schedule, film, frame)
         row[0].set(ylabel=name)
     for axes, frame in zip(rows[0], frames, strict=True):
-        axes.set(title=f"{frame} steps of noise" if frame else "data")
+        axes.set(title=moment(frame))
     plots.save_figure(path, figure)
 
 
@@ -161,7 +165,7 @@ def there_and_back(schedule: NoiseSchedule, three, frames, draw):
             figure = plots.new_figure(4.5, 4.2)
             axes = figure.subplots()
             draw(axes, schedule, film, frame)
-            axes.set(title=f"{name}: {frame} steps of noise" if frame else f"{name}: data")
+            axes.set(title=f"{name}: {moment(frame)}")
             yield plots.pixels(figure, dpi=90)
 
 

@@ -12,7 +12,7 @@ the one that guides is another, and has its own run in runs/classify-noisy-DATA/
 first, a minute or two each, where there are none.
 
 Writes to runs/NAME/ (guidance-DATA by default): a picture for each way, a row a weight, and
-curves.png.
+curves.png, with standard errors.
 """
 
 from collections import deque
@@ -25,7 +25,7 @@ from tqdm import tqdm
 import tinydiff as td
 from tinydiff import backend, data, images, metrics, ops, optim, plots
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.commandline import parser, run, whole
+from tinydiff.commandline import parser, run, run_folder, whole
 from tinydiff.diffusion import (
     GaussianDiffusion,
     Pipeline,
@@ -54,6 +54,7 @@ def main() -> None:
     plots.require()
     pipeline = Pipeline.load(args.checkpoint)
     name = pipeline.learned_from(DATA)
+    folder = run_folder(args, f"guidance-{name}")
     train_set, test_set = DATA[name]("train"), DATA[name]("test")
     judge = metrics.judge_of(train_set, args.out / f"classify-{name}")
     td.seed(args.seed)
@@ -61,7 +62,6 @@ def main() -> None:
     labels = np.arange(args.count) % len(pipeline.classes)
     chosen = metrics.same_mix(test_set, labels, np.random.default_rng(args.seed), most=1)
     real = metrics.features(judge, test_set.images[chosen])
-    folder = args.out / (args.name or f"guidance-{name}")
     agreement, recall = {way: [] for way in WAYS}, {way: [] for way in WAYS}
     bar = tqdm(total=len(WAYS) * len(WEIGHTS) * args.count, unit="image")
     for way in WAYS:
@@ -77,12 +77,14 @@ def main() -> None:
                 bar.update(len(part))
             drawn = np.concatenate(drawn)
             rows.append(drawn[: len(pipeline.classes)])
-            agreement[way].append(metrics.label_agreement(judge, drawn, labels).value)
+            agrees = metrics.label_agreement(judge, drawn, labels)
             _, covered = metrics.precision_recall(real, metrics.features(judge, drawn))
-            recall[way].append(covered.value)
-            bar.write(f"{way}, w = {weight:g}: {agreement[way][-1]:.1%}, recall {covered:.1%}")
-        table = images.grid(np.concatenate(rows), columns=len(pipeline.classes))
-        images.save_png(folder / f"{way}.png", table, scale=2)
+            agreement[way].append((agrees.value, agrees.error))
+            recall[way].append((covered.value, covered.error))
+            bar.write(f"{way}, w = {weight:g}: {agrees:.1%}, recall {covered:.1%}")
+        captions = pipeline.classes, [f"w = {weight:g}" for weight in WEIGHTS]
+        table = images.labelled_grid(np.concatenate(rows), *captions)
+        images.save_png(folder / f"{way}.png", table)
     bar.close()
     panels = {"label agreement": agreement, "recall": recall}
     plots.save_panels(folder / "curves.png", WEIGHTS, panels, xlabel="w")
@@ -122,7 +124,7 @@ def noisy_loss(model: NoisyClassifier, diffusion: GaussianDiffusion, x0, labels)
 
 
 def parse_arguments():
-    options = parser(__doc__, "checkpoint", "--seed", "--name", "--out")
+    options = parser(__doc__, "checkpoint", "--seed", "--name", "--out", name="guidance-DATA")
     options.add_argument("--count", type=whole(10), default=500, help="pictures for each point")
     return options.parse_args()
 

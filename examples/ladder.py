@@ -14,11 +14,12 @@ film), loss.png, the log and the checkpoint.  The same command again goes on whe
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 import tinydiff as td
 from tinydiff import data, images, optim, plots
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.commandline import number, parser, run, whole
+from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.diffusion import Ladder, ladder_decoder, sample_ladder
 from tinydiff.models import LadderDecoders
 from tinydiff.training import Trainer, read_log, train
@@ -26,6 +27,7 @@ from tinydiff.training import Trainer, read_log, train
 SIZE, PAD, HALVINGS = 32, 2, 3  # 28×28 padded all around; z_0 is 4×4
 NET = {"base_channels": 32, "norm_groups": 8}
 LR = 3e-3
+MOST_RUNGS = 100  # 300 layers: the 600 frames of ladder.gif take 75 seconds
 DATA = {  # name: (how to load it, images a step, steps)
     "digits": (data.digits, 16, 1200),
     "mnist": (data.mnist, 32, 2800),
@@ -36,6 +38,7 @@ DATA = {  # name: (how to load it, images a step, steps)
 def main() -> None:
     args = parse_arguments()
     plots.require()
+    folder = run_folder(args, f"ladder-{args.data}")
     td.seed(args.seed)
     load, batch, usual = DATA[args.data]
     dataset, steps = load(), args.steps or usual
@@ -59,7 +62,6 @@ def main() -> None:
         ema=optim.EMA(model, decay=max(0.0, 1 - 5 / steps)),  # over the last fifth of the run
         clip=1.0,
     )
-    folder = args.out / (args.name or f"ladder-{args.data}")
     sides = " → ".join(map(str, np.unique(ladder.sizes)))
     print(f"{dataset.name}: {len(dataset)} images, {model.num_parameters():,} parameters")
     print(f"{ladder.T} layers, {sides}")
@@ -74,17 +76,18 @@ def main() -> None:
     print(f"See samples.png, ladder.png, ladder.gif and loss.png in {folder}.")
 
 
-def climb(model, ladder: Ladder, z_0, labels: np.ndarray, args, rng) -> list[np.ndarray]:
-    """z_0 … z_T of new pictures with these labels, as bytes at full size"""
+def climb(what: str, model, ladder: Ladder, z_0, labels, args, rng) -> list[np.ndarray]:
+    """z_0 … z_T of new pictures with these labels (N,), as bytes at full size"""
     decode = ladder_decoder(model, ladder, labels, scale=args.guidance)
-    return [full_size(z) for z in (z_0, *sample_ladder(decode, z_0, ladder, rng=rng))]
+    levels = tqdm(sample_ladder(decode, z_0, ladder, rng=rng), what, ladder.T, unit="layer")
+    return [full_size(z) for z in (z_0, *levels)]
 
 
 def draw_samples(model, ladder: Ladder, folder: Path, args) -> None:
     rng, side = np.random.default_rng(args.seed), int(ladder.sizes[0])
     labels = np.repeat(np.arange(model.num_classes), 10)
     noise = randn((len(labels), side, side, 1), rng=rng)
-    *_, pictures = climb(model, ladder, noise, labels, args, rng)
+    *_, pictures = climb("samples.png", model, ladder, noise, labels, args, rng)
     images.save_png(folder / "samples.png", images.grid(pictures, columns=10), scale=2)
 
 
@@ -101,7 +104,7 @@ def draw_ladder(model, ladder: Ladder, dataset: data.Dataset, folder: Path, args
         side = int(ladder.sizes[t - 1])
         z = ladder.down(z, t, randn((len(z), side, side, 1), rng=rng))
         down.append(full_size(z))
-    up = climb(model, ladder, z, labels, args, rng)
+    up = climb("ladder.png", model, ladder, z, labels, args, rng)
     frames = [images.grid(level, columns=8) for level in down + up[1:]]
     images.save_gif(folder / "ladder.gif", frames, fps=8, hold=2, scale=2)
     shown = np.unique(np.linspace(0, ladder.T, 9).round().astype(int))
@@ -117,9 +120,10 @@ def full_size(z) -> np.ndarray:
 
 
 def parse_arguments():
-    options = parser(__doc__, "--seed", "--name", "--out")
-    options.add_argument("--data", default="digits", choices=list(DATA))
-    options.add_argument("--rungs", type=whole(1), default=8, help="layers a size (default: 8)")
+    options = parser(__doc__, "--seed", "--name", "--out", name="ladder-DATA")
+    options.add_argument("--data", default="digits", choices=list(DATA), help="to learn from")
+    rungs = whole(1, MOST_RUNGS)
+    options.add_argument("--rungs", type=rungs, default=8, help="layers a size, each a GIF frame")
     options.add_argument("--steps", type=whole(1), help="training steps (default: the recipe's)")
     options.add_argument("--guidance", type=number(), default=2.0, help="1: plain conditional")
     return options.parse_args()

@@ -12,6 +12,7 @@ not have, and of dequantised bytes; L_0 has open bins at black and white.  Eithe
 Writes runs/likelihood-NAME/terms.png: where in time the bits are.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from tinydiff import data, images, plots
 from tinydiff.backend import asarray, to_numpy, xp
-from tinydiff.commandline import check_writable, number, parser, run, whole
+from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.diffusion import GaussianDiffusion, Pipeline
 from tinydiff.diffusion.likelihood import every_bound, prior_bits
 from tinydiff.diffusion.ode_likelihood import bits_of_bytes, dequantised, ode_log_likelihood
@@ -31,8 +32,7 @@ BATCH = 32
 def main() -> None:
     args = parse_arguments()
     plots.require()
-    folder = args.out / f"likelihood-{args.checkpoint.resolve().parent.name}"
-    check_writable(folder / "terms.png")
+    folder = run_folder(args, f"likelihood-{args.checkpoint.resolve().parent.name}")
     pipeline = Pipeline.load(args.checkpoint)
     pipeline.model.eval().requires_grad_(False)
     dataset = test_images(pipeline, args.data)
@@ -42,17 +42,17 @@ def main() -> None:
     print(f"{dataset.name}: {len(x0)} images, {told}; bits per dimension")
 
     prior, terms = bound(pipeline, x0, cond, args)
-    steps = "step" if len(terms) == 2 else f"{len(terms) - 1} steps"
+    steps = "1 step" if len(terms) == 2 else f"{len(terms) - 1} steps"
     report("L_T", prior)
     report(f"Σ L_(t−1), {steps}", terms[1:].sum(axis=0))
     report("L_0", terms[0])
     report("bound: their sum", prior + terms.sum(axis=0))
     exact, coarse = ode(pipeline, x0, cond, args)
     report("exact, by the ODE", exact.mean(axis=1))
-    probes = exact.std(axis=1, ddof=1) if args.probes > 1 else np.full(len(exact), np.nan)
-    probes = np.sqrt((probes**2).mean() / exact.size)
-    change = abs(exact.mean() - coarse.mean())
-    print(f"  of which probes ± {probes:.4f}; with ten times the tolerance {change:.4f} off")
+    if args.probes > 1:
+        error = np.sqrt(exact.var(axis=1, ddof=1).mean() / exact.size)
+        print(f"  of which probes ± {error:.4f}")
+    print(f"  with ten times the tolerance {abs(exact.mean() - coarse.mean()):.4f} off")
     draw(folder / "terms.png", prior, terms, exact.mean(), dataset.name)
     print(f"See terms.png in {folder}.")
 
@@ -95,12 +95,20 @@ def ode(pipeline: Pipeline, x0, cond, args) -> list[np.ndarray]:
     bits = []
     for tolerance in (args.tolerance, 10 * args.tolerance):
         rng, parts = np.random.default_rng(args.seed), []
-        for x, y in tqdm(list(batches(x0, cond)), f"ODE, {tolerance:.0e}", unit="batch"):
-            settings = dict(probes=args.probes, rtol=tolerance, atol=tolerance, rng=rng)
-            x = dequantised(x, rng=rng)
-            parts.append(ode_log_likelihood(pipeline.model, pipeline.diffusion, x, y, **settings))
+        settings = dict(probes=args.probes, rtol=tolerance, atol=tolerance, rng=rng)
+        look = dict(total=len(x0), unit="image", unit_scale=True)
+        with tqdm(desc=f"ODE, {tolerance:.0e}", **look) as bar:
+            for x, y in batches(x0, cond):
+                watch = partial(advance, bar, bar.n, len(x))
+                x, whole = dequantised(x, rng=rng), (pipeline.model, pipeline.diffusion)
+                parts.append(ode_log_likelihood(*whole, x, y, watch=watch, **settings))
         bits.append(bits_of_bytes(np.concatenate(parts), x0[0].size))
     return bits
+
+
+def advance(bar: tqdm, before: float, size: int, share: float) -> None:
+    """A share of a batch is done: as much as that share of its pictures."""
+    bar.update(before + share * size - bar.n)
 
 
 def batches(x0, cond):
@@ -110,8 +118,9 @@ def batches(x0, cond):
 
 
 def report(name: str, bits: np.ndarray) -> None:
-    error = bits.std(ddof=1) / np.sqrt(len(bits)) if len(bits) > 1 else np.nan
-    print(f"{name:<24} {bits.mean():8.4f} ± {error:.4f}")
+    many = len(bits) > 1
+    error = f"± {bits.std(ddof=1) / np.sqrt(len(bits)):.4f}" if many else "(one image: no error)"
+    print(f"{name:<24} {bits.mean():8.4f} {error}")
 
 
 def draw(path: Path, prior: np.ndarray, terms: np.ndarray, exact: float, name: str) -> None:
@@ -121,13 +130,14 @@ def draw(path: Path, prior: np.ndarray, terms: np.ndarray, exact: float, name: s
     t = np.arange(1, len(terms) + 1)
     mean, (low, high) = terms.mean(axis=1), np.quantile(terms, [0.1, 0.9], axis=1)
     left.fill_between(t[1:], low[1:], high[1:], alpha=0.25, label="8 of 10 images")
-    left.plot(t[1:], mean[1:], label="$L_{t-1}$")
+    marker = "." if len(t) < 30 else None  # of two steps, there is a single one to see
+    left.plot(t[1:], mean[1:], marker=marker, label="$L_{t-1}$")
     left.plot(t[:1], mean[:1], "o", color="C3", label="$L_0$, the bytes")
     left.plot(t[-1:], prior.mean(), "s", color="C2", label="$L_T$, left in pure noise")
     left.set(xscale="log", yscale="log", xlabel="t, steps of noise", ylabel="bits per dimension")
     left.set(title="each term of the bound")
     known = prior.mean() + np.cumsum(mean[::-1])[::-1]
-    right.plot(t, known, color="C0", label="terms from T down to t")
+    right.plot(t, known, marker=marker, color="C0", label="terms from T down to t")
     right.axhline(known[0], color="C3", linewidth=1, label=f"bound {known[0]:.3f}")
     right.axhline(exact, color="C1", linewidth=1, linestyle="--", label=f"ODE {exact:.3f}")
     right.set(xscale="log", xlabel="t, steps of noise", ylabel="bits per dimension", ylim=(0, None))
@@ -143,10 +153,11 @@ def parse_arguments():
     options = parser(__doc__, "checkpoint", "--seed", "--out")
     options.add_argument("--images", type=whole(1), default=32, help="how many test images")
     options.add_argument("--data", help="default: what the model was trained on; or a folder")
-    options.add_argument("--steps", type=whole(1), help="the bound in fewer steps (default: all)")
-    options.add_argument("--variance", default="posterior", choices=["posterior", "beta"])
+    options.add_argument("--steps", type=whole(2), help="the bound in fewer steps (default: all)")
+    variances = ["posterior", "beta"]
+    options.add_argument("--variance", default="posterior", choices=variances, help="of the steps")
     options.add_argument("--probes", type=whole(1), default=2, help="of the ODE's divergence")
-    options.add_argument("--tolerance", type=number(above=0), default=1e-4, help="of the ODE")
+    options.add_argument("--tolerance", type=number(0, most=0.01), default=1e-4, help="of the ODE")
     return options.parse_args()
 
 

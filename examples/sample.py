@@ -40,7 +40,8 @@ def main() -> None:
         with replacing(args.out) as file:
             np.savez_compressed(file, images=drawn, labels=known)
     elif kind == ".png":
-        images.save_png(args.out, images.grid(drawn, columns=args.columns), scale=args.scale)
+        table = images.grid(drawn, columns=min(args.columns, args.count))
+        images.save_png(args.out, table, scale=args.scale)
     else:
         args.out.mkdir(parents=True, exist_ok=True)
         for i, picture in enumerate(drawn):
@@ -51,13 +52,13 @@ def main() -> None:
 
 def check_out(out: Path) -> None:
     """Complain now, not when all is drawn, about a place that cannot be written to."""
-    check_writable(out)
     kind = out.suffix.lower()
     if kind in (".jpg", ".jpeg", ".gif", ".webp"):
         raise ValueError(f"--out is {out}, expected a name in .png or .npz, or a folder")
     if out.exists() and out.is_dir() == (kind in (".png", ".npz")):
         there, wanted = ("folder", "file") if out.is_dir() else ("file", "folder")
         raise ValueError(f"--out is {out}: there is a {there}, where a {wanted} is to be written")
+    check_writable(out.parent if kind in (".png", ".npz") else out)
 
 
 def choose_labels(classes: tuple[str, ...], wanted: list[str] | None, count: int):
@@ -79,11 +80,18 @@ def parse_arguments():
     options = parser(__doc__, "checkpoint", "--seed")
     options.add_argument("--count", type=whole(1), default=100, help="how many pictures")
     options.add_argument(
-        "--class", dest="wanted", action="append", help="draw this class (may be repeated)"
+        "--class",
+        dest="wanted",
+        action="append",
+        help="draw this class; may be repeated (default: all)",
     )
-    options.add_argument("--sampler", default="ddpm", choices=list(SAMPLERS))
+    options.add_argument("--sampler", default="ddpm", choices=list(SAMPLERS), help="to draw with")
     options.add_argument("--steps", type=whole(1), default=50, help="of the sampler")
-    options.add_argument("--guidance", type=number(), help="1: plain conditional; default: 3")
+    options.add_argument(
+        "--guidance",
+        type=number(),
+        help="1: plain conditional (default: 3 where there are classes)",
+    )
     options.add_argument("--out", type=Path, default=Path("samples.png"), help="see above")
     options.add_argument("--columns", type=whole(1), default=10, help="of one picture of all")
     options.add_argument("--scale", type=whole(1), default=2, help="pixels a pixel in PNG files")

@@ -32,6 +32,18 @@ def test_an_error_while_writing_leaves_the_old_file_alone(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_an_error_while_writing_takes_new_folders_away(tmp_path, error):
+    (tmp_path / "old").mkdir()
+    with pytest.raises(error), replacing(tmp_path / "old" / "new" / "deep" / "a"):
+        raise error
+    assert [path.name for path in tmp_path.rglob("*")] == ["old"]
+    with pytest.raises(error), replacing(tmp_path / "old" / "new" / "deep" / "a"):
+        (tmp_path / "old" / "new" / "b").write_bytes(b"another's")
+        raise error
+    assert {path.name for path in tmp_path.rglob("*")} == {"old", "new", "b"}
+
+
 def test_a_written_file_replaces_the_old_one_and_has_the_usual_permissions(tmp_path):
     path, usual = tmp_path / "deep" / "a", tmp_path / "usual"
     usual.write_bytes(b"")

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinydiff.images import grid, save_gif, save_png, side_by_side, to_float, to_uint8
+from tinydiff.images import (
+    grid,
+    labelled_grid,
+    save_gif,
+    save_png,
+    side_by_side,
+    to_float,
+    to_uint8,
+)
 
 BYTES = np.arange(256, dtype=np.uint8)
 
@@ -121,6 +129,38 @@ def test_grid_of_grey_pictures_without_a_channel_axis():
 def test_grid_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         grid(**{"images": np.zeros((2, 4, 4)), **arguments})
+
+
+def test_captions_stand_beside_a_grid():
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 20, 30, 1), np.uint8)
+    bare = grid(pictures, 3, pad=2).repeat(2, axis=0).repeat(2, axis=1)
+    table = labelled_grid(pictures, ["0", "1", "a long caption"], ["w = 1", "w = 4"], corner="w")
+    height, width = bare.shape[:2]
+    assert table.dtype == np.uint8 and table.shape[2] == 3
+    assert np.array_equal(table[-height:, -width:], np.broadcast_to(bare, (height, width, 3)))
+    top, left = table.shape[0] - height, table.shape[1] - width
+    above = table[:top, left:].max(axis=(0, 2)) > 100
+    cell = (width - 4) // 3
+    for i in range(3):  # something is written over each column, within it
+        written = np.flatnonzero(above[2 + i * cell : 2 + (i + 1) * cell])
+        assert 0 < written.min() + written.max() + 1 - cell + 3 < 8, "not in the middle"
+    assert not above[[2 + cell, 2 + 2 * cell]].any()
+    beside = table[top:, :left].max(axis=(1, 2)) > 100
+    assert beside[: height // 2].any() and beside[height // 2 :].any()
+    assert table[:top, :left].max() > 100
+    one, other = (labelled_grid(pictures[:1], [text]) for text in ("1", "2"))
+    assert one.shape == other.shape and not np.array_equal(one, other)
+    assert one.shape[1] == 2 * 34 and one.shape[0] == 2 * 24 + top
+    assert np.array_equal(labelled_grid(pictures[:1] / np.float32(255), ["1"]), one)
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "message"),
+    [([], (), "columns must be at least 1"), ("ab", "ab", "rows: expected 3 texts, .*got 2")],
+)
+def test_captions_refuse(columns, rows, message):
+    with pytest.raises(ValueError, match=message):
+        labelled_grid(np.zeros((5, 4, 4), np.uint8), columns, rows)
 
 
 # PNG

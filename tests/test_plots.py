@@ -32,6 +32,22 @@ def test_a_figure_as_an_array():
     assert picture.flags.writeable
 
 
+def test_panels_show_lines_that_agree_and_their_errors(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "save_figure", lambda path, figure: drawn.append(figure))
+    lines = {"one": [(0.1, 0.01), (0.5, 0.02)], "same": [(0.1, 0.01), (0.5, 0.02)]}
+    panels = {"agreement": lines, "recall": {"one": lines["one"]}}
+    plots.save_panels(tmp_path / "a.png", (1.0, 9.0), panels, xlabel="w")
+    left, right = drawn[0].axes
+    assert [left.get_title(), right.get_title()] == list(panels)
+    one, same = (bars.lines[0].get_xydata() for bars in left.containers)
+    assert np.array_equal(one[:, 1], [0.1, 0.5]) and np.array_equal(one[:, 1], same[:, 1])
+    assert np.all(one[:, 0] < same[:, 0]) and np.abs(one[:, 0] - [1, 9]).max() < 0.2
+    (bars,) = left.containers[0].lines[2]
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    np.testing.assert_allclose(ends, [[0.09, 0.11], [0.48, 0.52]])
+
+
 def test_curves(tmp_path):
     plots.save_curves(tmp_path / "loss.png", {"loss": [3, 2, 1.5]}, title="a title")
     with Image.open(tmp_path / "loss.png") as image:

@@ -14,9 +14,11 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """``with replacing(path) as file:`` what is written takes the place of ``path`` at the end.
 
     A reader, or a machine that loses power, sees the old file or the new one.  After an error
-    (a full disk) the old one is still there and nothing else.  Makes missing folders.
+    (a full disk) the old one is still there and nothing else.  Makes missing folders, and after
+    an error takes them away again.
     """
     path = Path(path)
+    made = [folder for folder in path.absolute().parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
@@ -27,6 +29,9 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        for folder in made:
+            with contextlib.suppress(OSError):  # there is something else in it by now
+                folder.rmdir()
         raise
     if os.name == "posix":  # elsewhere a folder cannot be opened, nor need it be
         folder = os.open(path.parent, os.O_RDONLY)

@@ -20,6 +20,7 @@ from tinydiff.files import replacing
 # write files import it themselves.
 
 _ROUND_OFF = 1e-3  # a float picture may leave [0, 1] by this much: a quarter of one grey level
+_TEXT = 13  # pixels, the size of captions
 _GREYS = 16  # in a GIF, where no eye tells more apart and noise in 64 takes 3 times the room
 
 
@@ -97,6 +98,51 @@ def side_by_side(columns: Sequence[np.ndarray], **settings) -> np.ndarray:
     """A `grid` whose columns are these pictures, each (N, H, W, C) from top to bottom."""
     rows = np.stack([_array(column, "columns") for column in columns], axis=1)
     return grid(rows.reshape(-1, *rows.shape[2:]), len(columns), **settings)
+
+
+def labelled_grid(
+    images: np.ndarray,
+    columns: Sequence[str],
+    rows: Sequence[str] = (),
+    *,
+    corner: str = "",
+    pad: int = 2,
+    scale: int = 2,
+) -> np.ndarray:
+    """A `grid` with a caption over each of its columns and to the left of each row, in white.
+
+    images  pictures as in `grid`, row by row, each pixel made ``scale`` x ``scale`` large
+    columns, rows, corner  the texts; rows may be left out.  A text that is wider than its column
+            is written smaller
+
+    Returns a picture, uint8 (H, W, 3), whose lower right part is the grid.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    table = _pixels(grid(images, len(columns), pad=pad), "images", scale)
+    height, width = table.shape[:2]
+    count = -(-len(images) // len(columns))
+    if rows and len(rows) != count:
+        raise ValueError(f"rows: expected {count} texts, one for each row, got {len(rows)}")
+
+    font = ImageFont.load_default(size=_TEXT)
+    margin = pad * scale
+    across, down = (width - margin) / len(columns), (height - margin) / count
+    widest = max(font.getlength(text) for text in (corner, *rows))
+    left, top = math.ceil(widest) + (margin if widest else 0), round(1.6 * _TEXT)
+    picture = Image.new("RGB", (left + width, top + height))
+    picture.paste(Image.fromarray(table), (left, top))
+    draw = ImageDraw.Draw(picture)
+    draw.text((margin, top / 2), corner, font=font, anchor="lm")
+    for i, text in enumerate(rows):
+        y = top + margin / 2 + (i + 0.5) * down
+        draw.text((margin, y), text, font=font, anchor="lm")
+    for i, text in enumerate(columns):
+        x = left + margin / 2 + (i + 0.5) * across
+        share = min(1.0, (across - 4) / max(font.getlength(text), 1))
+        fitting = ImageFont.load_default(size=max(share * _TEXT, 1))
+        draw.text((x, top / 2), text, font=fitting, anchor="mm")
+    return np.asarray(picture)
 
 
 def save_png(path: str | os.PathLike, image: np.ndarray, *, scale: int = 1) -> None:

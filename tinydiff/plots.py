@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 
@@ -87,15 +88,22 @@ def pixels(figure, *, dpi: int = 80) -> np.ndarray:
 def save_panels(
     path: str | os.PathLike,
     x: Sequence[float],
-    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
     *,
     xlabel: str,
 ) -> None:
-    """Panels side by side, each {name of a line: its value at every x}, under its own title."""
+    """Panels side by side, each {name of a line: (value, error) at every x}, under its own title.
+
+    Lines stand a little beside each other, so that those which agree can all be seen.
+    """
     figure = new_figure(5 * len(panels), 4)
-    for axes, (title, lines) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-        for name, values in lines.items():
-            axes.plot(x, values, "o-", label=name)
+    everywhere = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, lines) in zip(everywhere, panels.items(), strict=True):
+        apart = np.linspace(-0.5, 0.5, len(lines)) * 0.03 * np.ptp(x)
+        for (name, points), marker, shift in zip(lines.items(), cycle("os^D"), apart, strict=False):
+            values, errors = np.transpose(points)
+            style = dict(marker=marker, markersize=5, linewidth=1.2, capsize=2, alpha=0.85)
+            axes.errorbar(np.add(x, shift), values, errors, label=name, **style)
         axes.set(title=title, xlabel=xlabel)
         axes.grid(alpha=0.3)
         axes.legend()

@@ -106,6 +106,15 @@ def test_the_seed_decides():
     np.testing.assert_array_equal(one, ode_log_likelihood(model, diffusion, x))
 
 
+def test_the_way_can_be_watched():
+    mixture, seen = GaussianMixture([1], [[0.0] * 3], [[0.1] * 3]), []
+    model, diffusion = ideal(mixture, SCHEDULES[0], "eps")
+    x, _, _ = at_t0(mixture, SCHEDULES[0], 4, 0)
+    ode_log_likelihood(model, diffusion, x, watch=seen.append)
+    assert len(seen) > 3 and 0 < seen[0] < 0.9 and seen[-1] == 1
+    assert all(np.diff(seen) > 0)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_network_sees_its_dtype_times_in_between_and_the_labels(dtype):
     seen = []

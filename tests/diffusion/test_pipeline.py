@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tqdm
 
 import tinydiff as td
 from tinydiff import data
@@ -91,6 +92,27 @@ def test_ddpm_takes_the_variance_that_was_learned(learned):
 def test_every_sampler_draws(sampler, learned):
     x = film(pipeline(learned_variance=learned), sampler=sampler)
     assert x.shape == (5, 3, 4, 4, 1) and np.isfinite(x).all()
+
+
+def test_the_bar_moves_within_a_batch(monkeypatch, capsys):
+    made, seen = pipeline(), []
+    update = tqdm.tqdm.update
+    monkeypatch.setattr(
+        tqdm.tqdm, "update", lambda bar, n: seen.append((n, bar.total)) or update(bar, n)
+    )
+    settings = {"steps": 6, "rng": np.random.default_rng(0)}
+    drawn = made.draw(3, LABELS, batch=2, progress=True, **settings)
+    assert seen == [(2 / 6, 3)] * 6 + [(1 / 6, 3)] * 6
+    settings["rng"] = np.random.default_rng(0)
+    silent = made.draw(3, LABELS, batch=2, **settings)
+    assert np.array_equal(silent, drawn)
+
+
+def test_no_bar_for_what_is_refused(capsys):
+    for settings in ({"steps": 41}, {"steps": 0}, {"guidance": np.nan}):
+        with pytest.raises(ValueError):
+            pipeline().draw(3, LABELS, progress=True, **settings)
+    assert capsys.readouterr().err == ""
 
 
 def test_comes_back_from_a_checkpoint(tmp_path):

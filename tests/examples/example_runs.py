@@ -117,5 +117,12 @@ def cell(table: np.ndarray, row: int, column: int, size: int) -> np.ndarray:
     return table[top : top + size * 2 : 2, left : left + size * 2 : 2]
 
 
+def grid_of(path: Path, rows: int, columns: int) -> np.ndarray:
+    """The grid of 28×28 grey pictures in a picture file, without the captions above and beside."""
+    table = pixels(path)[-2 * (30 * rows + 2) :, -2 * (30 * columns + 2) :]
+    assert np.array_equal(table[..., 0], table[..., -1])
+    return table[..., 0]
+
+
 def everything_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}

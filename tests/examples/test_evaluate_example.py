@@ -1,5 +1,6 @@
 """examples/evaluate.py: a table of metrics of a checkpoint or a file; its judge; its refusals."""
 
+import dataclasses
 import functools
 import re
 import subprocess
@@ -134,6 +135,17 @@ def test_refuses_in_one_sentence_and_leaves_nothing(command, message, here):
     assert error.startswith("evaluate.py: ")
     assert message in error
     assert everything_in(here) == before
+
+
+def test_refuses_a_model_of_other_classes(out, here):
+    """Of the same number and shape: digits against clothes."""
+    module = small_evaluate()
+    names = tuple("abcdefghij")
+    clothes = lambda split: dataclasses.replace(module.DATA["digits"](split), classes=names)
+    module.DATA = {**module.DATA, "fashion-mnist": clothes}
+    error = call(module, out / "digits" / "checkpoint.npz", "--data", "fashion-mnist").error()
+    assert "the model draws 0, 1, 2" in error and "of fashion-mnist are a, b, c" in error
+    assert everything_in(here) == set()
 
 
 def test_help_says_what_the_rows_mean():

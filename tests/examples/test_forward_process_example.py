@@ -70,6 +70,21 @@ def test_moments():
     assert (chosen < 300).sum() > len(chosen) / 2
 
 
+def test_what_stands_over_a_frame():
+    texts = [load("forward_process").moment(frame) for frame in (0, 1, 2)]
+    assert texts == ["data", "1 step of noise", "2 steps of noise"]
+
+
+def test_interrupted_while_it_draws_it_leaves_nothing(module, here, monkeypatch):
+    def interrupted(*given, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", interrupted)
+    ended = call(module, *FAST)
+    assert ended.status == 130 and ended.error() == "forward_process.py: interrupted"
+    assert everything_in(here) == set()
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

@@ -41,6 +41,8 @@ def test_writes_what_it_promises(run):
     assert "6 layers, 4 → 8 → 16 → 32" in ended.out
     for name in PICTURES:
         assert name in ended.out
+    for bar in ("samples.png", "ladder.png"):
+        assert re.search(rf"{bar}: 100%.* 6/6 ", ended.err)
     assert pixels(folder / "samples.png").shape == (2 * (10 * 34 + 2), 2 * (10 * 34 + 2))
     with Image.open(folder / "ladder.gif") as film:
         assert film.n_frames == 6 + 1 + 6
@@ -95,7 +97,8 @@ def test_another_seed_other_pictures(run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--rungs", 0), "--rungs: '0' is not a whole number from 1 on"),
+        (("--rungs", 0), "--rungs: '0' is not a whole number from 1 to 100"),
+        (("--rungs", 101), "--rungs: '101' is not a whole number from 1 to 100"),
         (("--steps", 0), "--steps: '0' is not"),
         (("--guidance", "inf"), "--guidance: 'inf' is not a finite number"),
         (("--data", "letters"), "--data: invalid choice: 'letters'"),

@@ -13,7 +13,7 @@ import tinydiff as td
 from tinydiff.diffusion import Pipeline
 
 SUM = "bound: their sum"
-FAST = ("--steps", 4, "--images", 3, "--tolerance", 0.05)
+FAST = ("--steps", 4, "--images", 3, "--tolerance", 0.01)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def module():
 
 def table(out):
     """(mean, error) of every row"""
-    rows = re.findall(r"^(.+?)\s+(\d+\.\d{4}) ± (\d+\.\d{4}|nan)$", out, re.MULTILINE)
+    rows = re.findall(r"^(.+?)\s+(\d+\.\d{4}) ± (\d+\.\d{4})$", out, re.MULTILINE)
     return {name: (float(mean), float(error)) for name, mean, error in rows}
 
 
@@ -69,8 +69,18 @@ def test_labels_are_told(runs, pictures, here, module):
 def test_without_classes(runs, pictures, here, module):
     command = (runs.unlabelled / "checkpoint.npz", "--data", pictures / "flat", *FAST)
     ended = call(module, *command, "--probes", 1, "--out", "elsewhere")
-    assert "told no labels" in ended.out and "probes ± nan" in ended.out, ended
+    assert "told no labels" in ended.out and "with ten times the tolerance" in ended.out, ended
+    assert "probes" not in ended.out and "nan" not in ended.out
+    assert "ODE, 1e-02: 100%" in ended.err and re.search(r"ODE, 1e-02: +[1-9]\d?%", ended.err)
     assert (here / "elsewhere" / "likelihood-flat" / "terms.png").exists()
+
+
+def test_one_image_in_two_steps(runs, pictures, here, module):
+    command = (runs.unlabelled / "checkpoint.npz", "--data", pictures / "flat", *FAST)
+    ended = call(module, *command, "--images", 1, "--steps", 2)
+    assert ended.status == 0, ended.err
+    assert re.search(r"^Σ L_\(t−1\), 1 step +\d+\.\d{4} \(one image: no error\)$", ended.out, re.M)
+    assert "nan" not in ended.out and "of which probes ± " in ended.out
 
 
 def test_batches_do_not_change_the_pictures(runs, module):
@@ -90,6 +100,8 @@ REFUSED = {
     "LABELLED --images 0": "--images: '0' is not",
     "LABELLED --probes 0": "--probes: '0' is not",
     "LABELLED --tolerance 0": "--tolerance: '0' is not",
+    "LABELLED --tolerance 0.1": "--tolerance: '0.1' is not a finite number above 0 and at most",
+    "LABELLED --steps 1": "--steps: '1' is not a whole number from 2 on",
     "LABELLED --variance learned": "--variance: invalid choice",
     "LABELLED --out text": "text is not a folder",
 }

@@ -147,8 +147,21 @@ def test_refuses_in_one_sentence_and_leaves_nothing(command, message, runs, here
 def test_a_place_that_cannot_be_written_is_told_before_drawing(trained, here, monkeypatch):
     monkeypatch.setattr("tinydiff.commandline.os.access", lambda *given: False)
     ended = sample(trained, "--out", "new/drawn.png")
-    assert ended.error() == f"sample.py: new/drawn.png cannot be written: {here} is read-only"
+    assert ended.error() == f"sample.py: new cannot be written to: {here} is read-only"
     assert "image/s" not in ended.err
+
+
+@pytest.mark.parametrize("option", ["--steps 100000", "--guidance 1e400", "--class lions"])
+def test_what_cannot_be_drawn_is_told_before_the_bar(option, trained, here):
+    ended = call(load("sample"), trained, *option.split())
+    assert "sample.py: " in ended.error() and "image" not in ended.err
+
+
+def test_more_pictures_than_memory_holds(trained, here):
+    error = sample(trained, "--count", 10**15).error()
+    assert len(error) > len("sample.py: ")
+    assert "memory" in error or "allocate" in error
+    assert everything_in(here) == set()
 
 
 def test_a_full_disk(trained, here, monkeypatch):
@@ -168,7 +181,7 @@ def test_the_script_itself(trained, here):
         assert word in shown.stdout
     command = [*SCRIPT, str(trained), "--count", "2", "--steps", "2"]
     assert subprocess.run(command, capture_output=True).returncode == 0
-    assert pixels(here / "samples.png").shape == (24, 204, 3)
+    assert pixels(here / "samples.png").shape == (24, 44, 3), "no place for more than two"
     wrong = subprocess.run([*SCRIPT, "no.npz"], capture_output=True, text=True)
     assert wrong.returncode == 1
     assert wrong.stderr == "sample.py: no.npz does not exist: train with examples/ddpm.py first\n"

@@ -1,6 +1,7 @@
 """The judge and what it says: features and classes of pictures, agreement, the accuracy score."""
 
 import importlib
+import signal
 import sys
 
 import numpy as np
@@ -14,6 +15,7 @@ from tinydiff.images import to_float
 from tinydiff.kernels import workers
 from tinydiff.metrics import agreement
 from tinydiff.models import Classifier
+from tinydiff.training import TrainingStopped
 
 SMALL = {"widths": (16, 16)}
 
@@ -49,17 +51,19 @@ def classifier():
     return Classifier(1, 4, widths=(8, 16), dropout=0.5)
 
 
-def test_features_lie_before_the_last_layer(classifier, monkeypatch):
+def test_features_lie_before_the_last_layer(classifier, monkeypatch, capsys):
     monkeypatch.setattr(importlib.import_module("tinydiff.metrics.features"), "BATCH", 7)
     dataset = stripes(20, 0)
     found = metrics.features(classifier, dataset.images)
+    assert capsys.readouterr().err == ""
     assert found.shape == (20, 16)
     assert type(found) is np.ndarray
     x = asarray(to_float(dataset.images))
     np.testing.assert_allclose(found, classifier.features(x).numpy(), atol=1e-6)
     logits = found @ classifier.head.weight.numpy() + classifier.head.bias.numpy()
     assert np.array_equal(metrics.predict(classifier, dataset.images), logits.argmax(axis=1))
-    as_floats = metrics.features(classifier, to_float(dataset.images))
+    as_floats = metrics.features(classifier, to_float(dataset.images), progress=True)
+    assert "20/20" in capsys.readouterr().err
     assert np.array_equal(as_floats, found)
 
 
@@ -189,6 +193,42 @@ def test_a_judge_is_trained_once_and_draws_no_numbers_of_others(tmp_path, capsys
     again = metrics.judge_of(stripes(60, 0), tmp_path / "again", **recipe)
     for weight in weights:
         assert np.array_equal(weight, again.head.weight.numpy())
+
+
+def test_a_judge_that_was_interrupted_is_trained_on(tmp_path, capsys):
+    """To the same weights as one that was not."""
+    recipe = {"epochs": 1, "batch_size": 20, **SMALL}
+    whole = metrics.judge_of(stripes(60, 0), tmp_path / "whole", **recipe)
+    trainer = metrics.classifier_trainer
+
+    def interrupted(*given, **settings):
+        made = trainer(*given, **settings)
+        run = made.run
+
+        def stopped(**until):
+            for record in run(**until):
+                if record.step == 2:
+                    signal.raise_signal(signal.SIGINT)
+                yield record
+
+        made.run = stopped
+        return made
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingStopped, match="2 of 3"):
+        patch.setattr("tinydiff.metrics.judge.classifier_trainer", interrupted)
+        metrics.judge_of(stripes(60, 0), tmp_path / "part", **recipe)
+    capsys.readouterr()
+    td.seed(5)
+    judge = metrics.judge_of(stripes(60, 0), tmp_path / "part", **recipe)
+    said = capsys.readouterr().out
+    assert said == f"The judge in {tmp_path / 'part'} is half trained: it is trained on now.\n"
+    assert np.array_equal(judge.head.weight.numpy(), whole.head.weight.numpy())
+    metrics.judge_of(stripes(60, 0), tmp_path / "part", **recipe)
+    assert capsys.readouterr().out == ""
+    with pytest.raises(ValueError, match="steps"):
+        path = tmp_path / "part" / "checkpoint.npz"
+        td.save(path, td.load(path) | {"step": 1})
+        metrics.judge_of(stripes(60, 0), tmp_path / "part", **recipe | {"epochs": 2})
 
 
 def test_a_judge_that_cannot_be_trained_draws_no_numbers_either(tmp_path):

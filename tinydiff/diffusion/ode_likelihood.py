@@ -28,6 +28,7 @@ section 3.1 (bytes as a density).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -53,6 +54,7 @@ def ode_log_likelihood(
     rtol: float = 1e-4,
     atol: float = 1e-4,
     rng: np.random.Generator | None = None,
+    watch: Callable[[float], None] = lambda share: None,
 ) -> np.ndarray:
     """log p_0(x) in nats, float64 (N, probes) on the host: an estimate by each of the probes.
 
@@ -65,6 +67,7 @@ def ode_log_likelihood(
     cond        a label for each picture; without it a conditional model is told "no label"
     rtol, atol  of the ODE, see `tinydiff.diffusion.runge_kutta.dormand_prince`
     rng         draws the signs, the process's generator by default
+    watch       called after each step with the share of the way in λ that is done, at last 1
 
     Raises ValueError or TypeError for arguments that do not fit.
     """
@@ -95,7 +98,9 @@ def ode_log_likelihood(
     start = xp.concatenate([x.reshape(n, size), xp.zeros((n, probes), x.dtype)], axis=1)
     first, last = np.log(schedule.snr[[0, -1]]).tolist()
     solution = dormand_prince(slope, start.astype(np.float64), first, last, rtol=rtol, atol=atol)
-    *_, (_, end) = solution
+    for log_snr, state in solution:
+        watch((log_snr - first) / (last - first))
+        end = state
     end = to_numpy(end)
     prior = -0.5 * (end[:, :size] ** 2 + math.log(2 * math.pi)).sum(axis=1)
     return prior[:, None] + end[:, size:]

@@ -7,7 +7,6 @@ images = pipeline.draw(10, labels=range(10), guidance=3.0)
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -131,13 +130,14 @@ class Pipeline:
         labels: Sequence[int] | None = None,
         *,
         batch: int = 100,
+        steps: int = 50,
         progress: bool = False,
         **settings,
     ) -> np.ndarray:
         """``count`` pictures, uint8 (count, H, W, C), a batch at a time.
 
-        labels    one for each picture, or None; settings as in `denoising`
-        progress  show a progress bar
+        labels    one for each picture, or None; steps and settings as in `denoising`
+        progress  show a progress bar, on which a step of a batch is its share of a picture
         """
         from tqdm import tqdm  # see tinydiff/training/progress.py
 
@@ -146,11 +146,14 @@ class Pipeline:
         if labels is not None and len(labels) != count:
             raise ValueError(f"labels: expected {count}, one for each picture, got {len(labels)}")
         drawn = []
-        with tqdm(total=count, unit="image", disable=not progress) as bar:
+        # No bar for what is refused: it appears with the first step, if that takes long enough.
+        look = {"unit": "image", "unit_scale": True, "delay": 0.1, "disable": not progress}
+        with tqdm(total=count, **look) as bar:
             for start in range(0, count, batch):
                 stop = min(start + batch, count)
                 part = None if labels is None else labels[start:stop]
-                x = deque(self.denoising(stop - start, part, **settings), maxlen=1).pop()
+                for x_t in self.denoising(stop - start, part, steps=steps, **settings):
+                    bar.update((stop - start) / steps)
+                    x = x_t
                 drawn.append(images.to_uint8(to_numpy(x)))
-                bar.update(stop - start)
         return np.concatenate(drawn)

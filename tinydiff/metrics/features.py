@@ -18,17 +18,18 @@ from tinydiff.team import team_of
 BATCH = 250
 
 
-def features(model: Module, images: np.ndarray) -> np.ndarray:
+def features(model: Module, images: np.ndarray, *, progress: bool = False) -> np.ndarray:
     """The features (N, d) of pictures (N, H, W, C), uint8 or floats in [−1, 1].
 
-    model  a classifier with a method ``features(x)``, trained on [−1, 1] as `classifier_trainer`
-           does; it is put into evaluation mode
+    model     a classifier with a method ``features(x)``, trained on [−1, 1] as
+              `classifier_trainer` does; it is put into evaluation mode
+    progress  show a progress bar
     """
     if not callable(getattr(model, "features", None)):
         raise TypeError(
             f"model: expected a classifier with a method features(x), got {type(model).__name__}"
         )
-    return _outputs(_Features(model), images)
+    return _outputs(_Features(model), images, progress)
 
 
 def predict(model: Module, images: np.ndarray) -> np.ndarray:
@@ -49,16 +50,20 @@ class _Features(Module):
         return self.classifier.features(x)
 
 
-def _outputs(model: Module, images: np.ndarray) -> np.ndarray:
+def _outputs(model: Module, images: np.ndarray, progress: bool = False) -> np.ndarray:
     """model(x) for all pictures, a batch at a time, in as many processes as there are cores."""
+    from tqdm import tqdm  # see tinydiff/training/progress.py
+
     images = _check(images)
     model.eval()
     parts = []
-    with no_grad(), team_of(model):
+    bar = tqdm(total=len(images), desc="features", unit="image", disable=not progress)
+    with bar, no_grad(), team_of(model):
         for start in range(0, len(images), BATCH):
             x = images[start : start + BATCH]
             x = to_float(x) if x.dtype == np.uint8 else x.astype(np.float32)
             parts.append(to_numpy(model(asarray(x)).data))
+            bar.update(len(x))
     return np.concatenate(parts)
 
 

@@ -23,6 +23,10 @@ from tinydiff.training.run import CHECKPOINT
 BATCH, PEAK = 128, 4e-3  # images a step, and the highest learning rate
 
 
+class HalfTrained(ValueError):
+    """The run of a judge that has not come to its end."""
+
+
 def classifier_trainer(
     dataset: data.Dataset,
     steps: int,
@@ -76,17 +80,20 @@ def train_judge(
 
 
 def judge_of(dataset: data.Dataset, folder: str | os.PathLike, **recipe) -> Classifier:
-    """The judge of the run in ``folder``; if there is none, it is trained now, and a line says so.
+    """The judge of the run in ``folder``; what it lacks is trained now, and a line says so.
 
-    It is trained as `train_judge` does (``recipe``) after ``seed(0)``, and the process's random
-    numbers go on afterwards as if there had been nothing to do.  Raises what `train_judge` and
-    `load_judge` do.
+    It is trained, from the beginning or from where its run stopped, as `train_judge` does
+    (``recipe``) after ``seed(0)``, and the process's random numbers go on afterwards as if there
+    had been nothing to do.  Raises what `train_judge` and `load_judge` do.
     """
     path, before = Path(folder) / CHECKPOINT, backend.rng.bit_generator.state
     try:
-        if path.exists():
+        try:
             return load_judge(path)
-        print(f"There is no judge in {path.parent} yet: it is trained now, in a minute or two.")
+        except FileNotFoundError:
+            print(f"There is no judge in {path.parent} yet: it is trained now, in a minute or two.")
+        except HalfTrained:
+            print(f"The judge in {path.parent} is half trained: it is trained on now.")
         backend.seed(0)
         return train_judge(dataset, folder, **recipe)
     finally:
@@ -97,7 +104,7 @@ def load_judge(path: str | os.PathLike) -> Classifier:
     """The classifier of a run's checkpoint, with its averaged weights.
 
     Raises FileNotFoundError, CheckpointError if the file is damaged, ValueError if it is another
-    network's or the run has not come to its end.
+    network's, and that of `HalfTrained` if the run has not come to its end.
     """
     state = load(path)
     try:
@@ -107,9 +114,9 @@ def load_judge(path: str | os.PathLike) -> Classifier:
     except (LookupError, TypeError, ValueError):
         raise ValueError(f"{os.fspath(path)} is not a classifier's: give another name") from None
     if step < steps:
-        raise ValueError(
+        raise HalfTrained(
             f"{os.fspath(path)} is half trained, {step} of {steps} steps: "
-            "examples/classify.py goes on with it"
+            "the command that trains it goes on with it"
         )
     return model
 
