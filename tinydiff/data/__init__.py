@@ -3,7 +3,8 @@
 Built in: ``digits``.  Found or downloaded: ``mnist``, ``fashion_mnist``, ``cifar10``.  A folder of
 pictures: ``image_folder``.  Each returns a ``Dataset``, a class for each picture.  Built in, too:
 ``shapes`` and ``scattered_digits``, with boxes and masks of several objects in each: ``Scenes``.
-``Batches`` and ``ordered`` draw from both.  ``load_drawn`` reads what examples/sample.py has drawn.
+``Batches`` and ``ordered`` draw from both.  ``load_drawn`` reads what examples/sample.py has drawn,
+``read_picture`` a picture in a file.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from tinydiff.data.download import DatasetNotFoundError
 from tinydiff.data.drawn import is_drawn, load_drawn
 from tinydiff.data.folder import image_folder
 from tinydiff.data.mnist import fashion_mnist, mnist
+from tinydiff.data.picture import read_picture
 from tinydiff.data.scattered import scattered_digits
 from tinydiff.data.scenes import NOTHING, Scene, Scenes, semantic_masks
 from tinydiff.data.shapes import shapes
@@ -42,6 +44,7 @@ __all__ = [
     "load_drawn",
     "mnist",
     "ordered",
+    "read_picture",
     "scattered_digits",
     "semantic_masks",
     "shapes",

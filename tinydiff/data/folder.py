@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tinydiff.data.dataset import Dataset
-
-# Pillow and tqdm take 20 and 40 ms to import: the functions that need them import them.
+from tinydiff.data.picture import opened, resized
 
 NAMED = 20  # files at most that a warning names one by one
 
@@ -28,7 +27,7 @@ def image_folder(path: str | os.PathLike, size: int = 32, *, grey: bool = False)
     named in a warning and skipped, hidden ones silently.  Raises NotADirectoryError, and
     ValueError for a size below 1 or a folder without one readable picture.
     """
-    from tqdm import tqdm
+    from tqdm import tqdm  # takes 40 ms, a part of what `import tinydiff` may take
 
     root = Path(path).expanduser()
     if not root.is_dir():
@@ -85,37 +84,8 @@ def _files(root: Path) -> tuple[list[Path], dict[str, list[Path]]]:
 
 def _picture(file: Path, size: int, grey: bool) -> np.ndarray:
     """One file as uint8 (size, size, 1 or 3)."""
-    from PIL import Image, ImageOps
-
-    with warnings.catch_warnings():
-        # Pillow warns of pictures so large that they may be an attack: skip them instead.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(file) as image:
-            # A JPEG can be decoded at a fraction of its size, many times faster.
-            image.draft(None, (4 * size, 4 * size))
-            image = ImageOps.exif_transpose(image)
-            image = _opaque_bytes(image).convert("L" if grey else "RGB")
+    image = opened(file, size).convert("L" if grey else "RGB")
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.crop((left, top, left + side, top + side))
-    # Lanczos averages over all pixels that fall into one, so that fine patterns do not alias.
-    image = square.resize((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(image).reshape(size, size, -1)
-
-
-def _opaque_bytes(image):
-    """A Pillow image without transparency and with 8 bits a channel."""
-    from PIL import Image
-
-    if image.mode == "F" or image.mode.startswith("I"):  # floats; 16 or 32 bits of grey
-        values = np.nan_to_num(np.asarray(image, np.float64))
-        highest = values.max()
-        if image.mode.startswith("I;16") or highest > 255:
-            values = values * (255 / max(65535, highest))
-        elif highest <= 1:
-            values = values * 255
-        return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image
+    return resized(square, size, size)

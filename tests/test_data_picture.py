@@ -1,0 +1,73 @@
+"""A picture in a file as bytes: all of it, resized, or a sentence that says why not."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinydiff.data import image_folder, read_picture
+
+
+def halves(width, height) -> Image.Image:
+    """Red on the left, blue on the right."""
+    image = Image.new("RGB", (width, height), (220, 30, 40))
+    image.paste((30, 50, 210), (width // 2, 0, width, height))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("size", "longest", "multiple", "shape"),
+    [
+        ((80, 40), 40, 1, (20, 40)),
+        ((40, 80), 160, 1, (160, 80)),
+        ((400, 300), 208, 16, (160, 208)),  # 156 pixels high would keep the proportions
+        ((300, 1), 64, 16, (16, 64)),
+        ((50, 50), 50, 1, (50, 50)),
+        ((30, 20), 50, 16, (32, 48)),
+    ],
+)
+def test_size(tmp_path, size, longest, multiple, shape):
+    halves(*size).save(tmp_path / "a.png")
+    picture = read_picture(tmp_path / "a.png", longest, multiple=multiple)
+    assert picture.shape == (*shape, 3) and picture.dtype == np.uint8
+    middle = shape[1] // 2
+    assert (abs(picture[:, : middle - 4] - np.array((220, 30, 40))) < 4).all()
+    assert (abs(picture[:, middle + 4 :] - np.array((30, 50, 210))) < 4).all()
+
+
+def test_it_is_what_a_folder_has(tmp_path):
+    halves(40, 40).convert("RGBA").save(tmp_path / "a.png")
+    expected = image_folder(tmp_path, 24).images[0]
+    np.testing.assert_array_equal(read_picture(str(tmp_path / "a.png"), 24), expected)
+
+
+def test_grey_and_transparent_pictures(tmp_path):
+    Image.new("L", (8, 8), 77).save(tmp_path / "a.png")
+    assert (read_picture(tmp_path / "a.png", 8) == 77).all()
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "b.png")
+    assert (read_picture(tmp_path / "b.png", 8) == 255).all()
+
+
+def test_what_cannot_be_read(tmp_path):
+    halves(80, 80).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:90])
+    (tmp_path / "text.png").write_text("hello")
+    for name in ("cut", "text"):
+        with pytest.raises(ValueError, match=rf"{name}\.png is not a picture that can be read"):
+            read_picture(tmp_path / f"{name}.png", 32)
+    with pytest.raises(FileNotFoundError):
+        read_picture(tmp_path / "none.png", 32)
+    with pytest.raises(IsADirectoryError):
+        read_picture(tmp_path, 32)
+
+
+def test_a_picture_so_large_that_it_may_be_an_attack(tmp_path, monkeypatch):
+    halves(80, 80).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 80 * 79)
+    with pytest.raises(ValueError, match="a picture that can be read"):
+        read_picture(tmp_path / "a.png", 32)
+
+
+@pytest.mark.parametrize(("longest", "multiple"), [(0, 1), (16, 0), (15, 16)])
+def test_refuses(tmp_path, longest, multiple):
+    with pytest.raises(ValueError, match=f"multiple ≤ longest, got {multiple} and {longest}"):
+        read_picture(tmp_path / "a.png", longest, multiple=multiple)
