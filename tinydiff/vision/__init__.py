@@ -6,6 +6,7 @@ grid = YoloGrid((208, 208), (13, 13), anchors, classes)   # what the network's c
 loss = yolo_loss(network(x), assign(truths, grid), grid).total
 found = detect(network(x), grid)                          # Objects with scores, after nms
 coco_average_precision(found, truths, classes=classes)
+draw_objects(image, found[0], names)                      # a picture with its boxes
 """
 
 from tinydiff.vision.anchors import anchors_of, mean_fit, shape_iou
@@ -16,6 +17,8 @@ from tinydiff.vision.average_precision import (
 )
 from tinydiff.vision.box_loss import giou_box_loss, l2_box_loss, smooth_l1_box_loss
 from tinydiff.vision.boxes import area, clip, giou, iou, mask_iou, to_centres, to_corners
+from tinydiff.vision.draw import draw_objects
+from tinydiff.vision.finder import Finder
 from tinydiff.vision.mean_iou import class_iou, confusion_matrix, mean_iou
 from tinydiff.vision.nms import nms, soft_nms
 from tinydiff.vision.objects import Objects, objects_of

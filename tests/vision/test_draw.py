@@ -1,0 +1,88 @@
+"""Boxes drawn on pictures: the frame lies where the box is, and what is within stays as it was."""
+
+import numpy as np
+import pytest
+
+from tinydiff.vision import Objects, draw_objects
+from tinydiff.vision.draw import colour_of
+
+NAMES = ("circle", "star", "cross")
+GREY = np.full((60, 80, 3), 90, np.uint8)
+
+
+def drawn(boxes, labels, scores=None, image=GREY, **settings):
+    return draw_objects(image, Objects(boxes, labels, scores), NAMES, **settings)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_the_frame_lies_in_the_box(scale):
+    picture = drawn([[20, 30, 50, 55]], [1], scale=scale)
+    assert picture.shape == (60 * scale, 80 * scale, 3) and picture.dtype == np.uint8
+    x0, y0, x1, y1 = (scale * c for c in (20, 30, 50, 55))
+    inner = slice(y0 + 2, y1 - 2), slice(x0 + 2, x1 - 2)
+    assert (picture[inner] == 90).all()
+    box = picture[y0:y1, x0:x1].copy()
+    box[2:-2, 2:-2] = colour_of(1)
+    assert (box == colour_of(1)).all()
+    assert (picture[y0:, x1 + 60 :] == 90).all() and (picture[y1:] == 90).all()
+    assert (picture[y0:y1, :x0] == 90).all()
+
+
+def test_nothing_to_draw_is_a_copy():
+    picture = drawn(np.zeros((0, 4)), [])
+    assert np.array_equal(picture, GREY)
+    picture[0, 0] = 0
+    assert (GREY == 90).all()
+    grey = draw_objects(GREY[..., :1], Objects(np.zeros((0, 4)), []), NAMES, scale=2)
+    assert np.array_equal(grey, np.full((120, 160, 3), 90))
+
+
+def test_class_and_score_stand_above_or_where_there_is_room():
+    above = drawn([[20, 30, 50, 55]], [1])
+    plate = above[30 - 14 : 30, 20:50]
+    assert (plate == colour_of(1)).all(axis=-1).any() and (plate == 255).all(axis=-1).any()
+    with_score = drawn([[20, 30, 50, 55]], [1], [0.87])
+    changed = [(p != 90).any(axis=-1).sum() for p in (above, with_score)]
+    assert changed[1] > changed[0] + 100  # "star 87%" is longer than "star"
+    for box in ([70, 0, 80, 10], [0, 0, 80, 60], [75, 55, 80, 60]):
+        assert not np.array_equal(drawn([box], [0], [1.0]), drawn([box], [0], [0.5])), box
+    narrow = drawn([[2, 2, 6, 6]], [0], [1.0], image=GREY[:8, :10])
+    assert narrow.shape == (8, 10, 3)
+
+
+def test_the_surest_lies_on_top():
+    boxes, labels = [[20, 30, 50, 55], [22, 32, 50, 55]], [0, 1]
+    for scores, top in (([0.9, 0.2], 0), ([0.2, 0.9], 1)):
+        assert drawn(boxes, labels, scores)[54, 40].tolist() == list(colour_of(top))
+
+
+def test_a_class_has_its_colour():
+    colours = np.array([colour_of(label) for label in range(10)], float)
+    apart = np.abs(colours[:, None] - colours).sum(axis=-1) + 1000 * np.eye(10)
+    assert apart.min() > 60
+
+
+def test_a_box_without_area_has_no_frame_but_a_name():
+    picture = drawn([[20, 30, 20, 55]], [1])
+    assert (picture[30:] == 90).all() and (picture[:30] != 90).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((GREY / 255, Objects([[0, 0, 1, 1]], [0]), NAMES), TypeError, "uint8, got float64"),
+        ((GREY.tolist(), Objects([[0, 0, 1, 1]], [0]), NAMES), TypeError, "got list"),
+        ((GREY[..., 0], Objects([[0, 0, 1, 1]], [0]), NAMES), ValueError, r"shape \(60, 80\)"),
+        ((GREY[:0], Objects([[0, 0, 1, 1]], [0]), NAMES), ValueError, r"shape \(0, 80, 3\)"),
+        ((GREY, [[0, 0, 1, 1]], NAMES), TypeError, "expected Objects, got list"),
+        ((GREY, Objects([[0, 0, 1, 1]], [3]), NAMES), ValueError, "3 names, .* class 3"),
+    ],
+)
+def test_refuses(arguments, error, message):
+    with pytest.raises(error, match=message):
+        draw_objects(*arguments)
+
+
+def test_refuses_a_scale_of_none():
+    with pytest.raises(ValueError, match="scale must be at least 1, got 0"):
+        drawn([[0, 0, 1, 1]], [0], scale=0)

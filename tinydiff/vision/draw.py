@@ -1,0 +1,79 @@
+"""Boxes on a picture, each with its class, and its score where there is one.
+
+The frame lies inside the box and touches its border: what is seen of the background between frame
+and object is what the box has too much.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinydiff.vision.objects import Objects
+
+GOLDEN = 0.618034  # of the circle of hues, from one class to the next: no two are close
+TEXT = 11  # pixels high
+
+
+def draw_objects(
+    image: np.ndarray, objects: Objects, classes: Sequence[str], *, scale: int = 1
+) -> np.ndarray:
+    """A copy of the image, ``scale`` times as large, with the objects' boxes: uint8 (H', W', 3)
+
+    image    uint8 (H, W, 1 or 3)
+    objects  their boxes in pixels of the image; the surest are drawn last, on top
+    classes  a name for each label; the same label has the same colour in every picture
+
+    Raises TypeError or ValueError, naming the argument, where something else comes.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    _check(image, objects, classes, scale)
+    pixels = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+    canvas = Image.fromarray(pixels.repeat(scale, axis=0).repeat(scale, axis=1))
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(TEXT)
+    order = range(len(objects)) if objects.scores is None else np.argsort(objects.scores)
+    for k in order:
+        label = int(objects.labels[k])
+        text = classes[label]
+        if objects.scores is not None:
+            text += f" {objects.scores[k]:.0%}"
+        _draw_box(draw, font, np.rint(scale * objects.boxes[k]).astype(int), text, colour_of(label))
+    return np.asarray(canvas).copy()
+
+
+def colour_of(label: int) -> tuple[int, int, int]:
+    """The colour of a class, red, green and blue, 0 … 255."""
+    return tuple(round(255 * c) for c in colorsys.hsv_to_rgb(label * GOLDEN % 1, 0.8, 1.0))
+
+
+def _draw_box(draw, font, box: np.ndarray, text: str, colour: tuple[int, int, int]) -> None:
+    """A frame 2 pixels wide inside of the box, and the text on a plate above it, or in its top."""
+    x0, y0, x1, y1 = box.tolist()
+    if x1 > x0 and y1 > y0:  # Pillow's corners are pixels, and both belong to the rectangle
+        draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=colour, width=2)
+    width, height = draw.im.size
+    left, _, right, _ = font.getbbox(text)
+    x = max(0, min(x0, width - (right - left) - 4))
+    y = y0 - TEXT - 3 if y0 >= TEXT + 3 else min(y0, height - TEXT - 3)
+    draw.rectangle((x, y, x + right - left + 3, y + TEXT + 2), fill=colour)
+    light = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 128
+    draw.text((x + 2 - left, y), text, fill="black" if light else "white", font=font)
+
+
+def _check(image, objects, classes, scale) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        kind = getattr(image, "dtype", None) or type(image).__name__
+        raise TypeError(f"image: expected a NumPy array of uint8, got {kind}")
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or 0 in image.shape:
+        raise ValueError(f"image: expected (H, W, 1 or 3), got shape {image.shape}")
+    if not isinstance(objects, Objects):
+        raise TypeError(f"objects: expected Objects, got {type(objects).__name__}")
+    if (objects.labels >= len(classes)).any():
+        raise ValueError(
+            f"classes: {len(classes)} names, but there is an object of class {objects.labels.max()}"
+        )
+    if scale < 1:
+        raise ValueError(f"scale must be at least 1, got {scale}")
