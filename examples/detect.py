@@ -1,0 +1,144 @@
+"""Train a YOLO detector on scenes of coloured shapes, and find such shapes in pictures.
+
+    python examples/detect.py                     train, measure on other scenes, draw
+    python examples/detect.py --checkpoint runs/detect/checkpoint.npz --image my.png
+
+Writes to runs/NAME/ (detect by default): detections.png (test scenes: what is there, below it what
+was found), loss.png, the log and the checkpoint.  The same command again goes on where it stopped.
+With --image, it trains nothing and writes MY-found.png beside the checkpoint.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import tinydiff as td
+from tinydiff import data, images, optim, plots, training, vision
+from tinydiff.commandline import number, parser, run, whole
+
+SIDE, ANCHORS = 208, 5
+NETWORK = {"widths": (48, 96, 192), "blocks": (1, 2, 3), "patch": 4}  # cells of 16 × 16 pixels
+BATCH, LR = 16, 2e-3
+PULLED = 12_800  # pictures at the beginning, in which boxes are pulled to their anchors
+SHOWN = 6  # test scenes in detections.png
+
+
+def main() -> None:
+    args = parse_arguments()
+    if args.image:
+        find(args.checkpoint, args.image, args.score)
+        return
+    plots.require()
+    td.seed(args.seed)
+    scenes = data.shapes("train", args.scenes, side=SIDE)
+    test = data.shapes("test", args.test_scenes, side=SIDE)
+    settings = {
+        "data": scenes.name,
+        "scenes": len(scenes),
+        "classes": scenes.classes,
+        "anchors": anchors(scenes).tolist(),
+        "detector": NETWORK,
+        "batch": min(BATCH, len(scenes)),
+        "lr": LR,
+        "steps": args.steps,
+        "seed": args.seed,
+    }
+    finder = vision.Finder(settings)
+    trainer = trainer_of(finder, scenes, settings)
+    folder = args.out / (args.name or "detect")
+    print(f"{len(scenes)} scenes, {finder.model.num_parameters():,} parameters")
+    seconds = 0.0
+    for record in training.train(trainer, args.steps, folder, settings=settings):
+        seconds += record.seconds
+    print(f"trained {seconds / 60:.1f} minutes, up to step {trainer.step}")
+    with trainer.ema.swapped():
+        found = finder(test.images)
+    truths = vision.objects_of(test.labels, test.boxes)
+    report(found, truths, len(test.classes))
+    pairs = zip(test.images[:SHOWN], truths, found, strict=False)
+    drawn = [draw(picture, (true, sure(said, args.score)), test) for picture, true, said in pairs]
+    images.save_png(folder / "detections.png", images.grid(np.stack(drawn), SHOWN))
+    losses = {"loss": [r["loss"] for r in training.read_log(folder / "log.jsonl")]}
+    plots.save_curves(folder / "loss.png", losses, title="YOLO's loss")
+    print(f"See detections.png and loss.png in {folder}.")
+
+
+def anchors(scenes: data.Scenes) -> np.ndarray:
+    """The shapes that boxes usually have, in cells."""
+    some = scenes[:1000]
+    boxes = some.boxes[some.labels != data.NOTHING]
+    cell = NETWORK["patch"] * 2 ** (len(NETWORK["widths"]) - 1)
+    return vision.anchors_of((boxes[:, 2:] - boxes[:, :2]) / cell, ANCHORS)
+
+
+def trainer_of(finder: vision.Finder, scenes: data.Scenes, settings: dict) -> training.Trainer:
+    """The recipe."""
+    model, batch, steps = finder.model, settings["batch"], settings["steps"]
+    grid = finder.grid(SIDE, SIDE)
+
+    def loss(x, labels, boxes, _):
+        targets = vision.assign(vision.objects_of(labels, boxes), grid)
+        early = trainer.step * batch < PULLED
+        return vision.yolo_loss(model(x), targets, grid, prior=early).total
+
+    trainer = training.Trainer(
+        model,
+        loss,
+        data.Batches(scenes, batch, seed=settings["seed"], flip=True),
+        optim.AdamW(model.parameters(), lr=LR),
+        schedule=optim.one_cycle(LR, steps, warm=0.1),
+        ema=optim.EMA(model, decay=max(0.0, 1 - 20 / steps)),  # over the last twentieth
+    )
+    return trainer
+
+
+def report(found: list, truths: list, classes: int) -> None:
+    """Print how good the detections are."""
+    coco = vision.coco_average_precision(found, truths, classes=classes)
+    print(f"{len(truths)} test scenes, {sum(map(len, truths))} objects, corners continuous")
+    print(f"COCO: AP {coco.ap:.3f}, AP50 {coco.ap50:.3f}, AP75 {coco.ap75:.3f}")
+    for rule in ("11-point", "all-point"):
+        voc = vision.average_precision(found, truths, classes=classes, rule=rule)
+        print(f"VOC, {rule}: AP50 {np.nanmean(voc):.3f}")
+
+
+def sure(found: vision.Objects, score: float) -> vision.Objects:
+    return found[found.scores >= score]
+
+
+def draw(picture: np.ndarray, rows: tuple[vision.Objects, ...], scenes: data.Scenes) -> np.ndarray:
+    """The picture with the objects of each row, below each other."""
+    return np.concatenate(
+        [vision.draw_objects(picture, row, scenes.classes, scale=2) for row in rows]
+    )
+
+
+def find(checkpoint: Path, file: Path, score: float) -> None:
+    """What does a trained detector see in a picture?"""
+    finder = vision.Finder.load(checkpoint)
+    picture = data.read_picture(file, SIDE, multiple=finder.model.stride)
+    found = sure(finder(picture[None])[0], score)
+    for box, label, s in zip(found.boxes, found.labels, found.scores, strict=True):
+        print(f"{finder.classes[label]} {s:.0%} at {box.round(1).tolist()}")
+    target = checkpoint.with_name(f"{file.stem}-found.png")
+    images.save_png(target, vision.draw_objects(picture, found, finder.classes, scale=3))
+    height, width = picture.shape[:2]
+    print(f"{len(found)} objects in {width} × {height} pixels.  See {target}.")
+
+
+def parse_arguments():
+    options = parser(__doc__, "--seed", "--name", "--out")
+    options.add_argument("--steps", type=whole(1), default=4000, help="default: 4000")
+    options.add_argument("--scenes", type=whole(1), default=4000, help="to learn from; 4000")
+    options.add_argument("--test-scenes", type=whole(1), default=500, help="to measure on; 500")
+    options.add_argument("--score", type=number(), default=0.3, help="draw from this on; 0.3")
+    options.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")
+    options.add_argument("--image", type=Path, help="a picture to look for shapes in")
+    args = options.parse_args()
+    if (args.image is None) != (args.checkpoint is None):
+        options.error("--image and --checkpoint belong together")
+    return args
+
+
+if __name__ == "__main__":
+    run(main)
