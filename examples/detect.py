@@ -76,15 +76,14 @@ def trainer_of(finder: vision.Finder, scenes: data.Scenes, settings: dict) -> tr
     model, batch, steps = finder.model, settings["batch"], settings["steps"]
     grid = finder.grid(SIDE, SIDE)
 
-    def loss(x, labels, boxes, _):
-        targets = vision.assign(vision.objects_of(labels, boxes), grid)
+    def loss(x, targets):
         early = trainer.step * batch < PULLED
         return vision.yolo_loss(model(x), targets, grid, prior=early).total
 
     trainer = training.Trainer(
         model,
         loss,
-        data.Batches(scenes, batch, seed=settings["seed"], flip=True),
+        vision.YoloBatches(data.Batches(scenes, batch, seed=settings["seed"], flip=True), grid),
         optim.AdamW(model.parameters(), lr=LR),
         schedule=optim.one_cycle(LR, steps, warm=0.1),
         ema=optim.EMA(model, decay=max(0.0, 1 - 20 / steps)),  # over the last twentieth

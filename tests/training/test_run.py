@@ -63,6 +63,24 @@ def test_a_step_by_hand():
     assert ema.state_dict()["weights"]["w"][0] == pytest.approx(average)
 
 
+def test_arrays_go_to_the_backend_and_all_else_stays_as_it_is():
+    seen, w = [], nn.Parameter(np.float32([3.0]))
+    model = nn.Sequential()
+    model.w = w
+    targets, labels = object(), np.array([1, 2])
+    batch = np.float32([[1.0], [2.0]]), labels, targets, None, np.array([True, False])
+
+    def loss(*entries):
+        seen.extend(entries)
+        return (w * 2).sum()
+
+    trainer = training.Trainer(model, loss, [batch], optim.SGD(model.parameters(), lr=0.1))
+    list(trainer.run(1))
+    x, *as_it_is, mask = seen
+    assert all(got is given for got, given in zip(as_it_is, batch[1:4], strict=True))
+    assert isinstance(x, backend.xp.ndarray) and isinstance(mask, backend.xp.ndarray)
+
+
 def test_learning_happens(tmp_path):
     records = take_steps(make_trainer(), 200, tmp_path)
     assert np.mean([r.loss for r in records[-20:]]) < 0.7 * records[0].loss

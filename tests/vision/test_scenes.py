@@ -6,6 +6,7 @@ import pytest
 from tinydiff import data
 from tinydiff.vision import (
     Objects,
+    YoloBatches,
     YoloGrid,
     anchors_of,
     assign,
@@ -56,3 +57,15 @@ def test_all_are_assigned_a_box(scenes):
     assert mean_fit(sizes / (64 / 13), anchors) > 0.7
     targets = assign(truths, YoloGrid((64, 64), cells, anchors, len(scenes.classes)))
     assert len(targets.place) == sum(map(len, truths))
+
+
+def test_batches_have_the_targets_of_their_own_pictures(scenes):
+    grid = YoloGrid((64, 64), (8, 8), [[2.0, 2.0], [4.0, 4.0]], len(scenes.classes))
+    plain = data.Batches(scenes, 5, seed=3, flip=True)
+    for step in (0, 7):
+        x, targets = YoloBatches(data.Batches(scenes, 5, seed=3, flip=True), grid)[step]
+        pictures, labels, boxes, _ = plain[step]
+        np.testing.assert_array_equal(x, pictures)
+        expected = assign(objects_of(labels, boxes), grid)
+        for name in ("place", "t", "boxes", "labels", "truths"):
+            np.testing.assert_array_equal(getattr(targets, name), getattr(expected, name))

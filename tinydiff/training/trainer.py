@@ -17,6 +17,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+import numpy as np
+
 from tinydiff import backend, kernels
 from tinydiff.nn import Module
 from tinydiff.optim import EMA, Optimiser, clip_grad_norm
@@ -36,12 +38,13 @@ class Trainer:
     """A model and all that it takes to train it.
 
     model      the Module; it is put into training mode at each step
-    loss       loss(*batch) -> scalar Tensor.  Of the batch, numbers come as arrays of the backend,
-               labels stay on the host, where looking at them costs nothing.  To `copy.deepcopy` the
+    loss       loss(*batch) -> scalar Tensor.  Of the batch, arrays come as those of the backend;
+               but labels, integers, and what is no array stay as they are, on the host, where
+               looking at them costs nothing.  To `copy.deepcopy` the
                trainer, let it be one that is copied with the model it calls, such as
                functools.partial(f, model): a lambda stays with the old one
     batches    batches[i] is the batch of step i + 1: a `data.Batches`, or any such sequence of
-               tuples of arrays, each with one entry an image (None is passed on)
+               tuples, the first of whose entries is an array with one entry an image
     optimiser  made of the model's parameters
     schedule   step (from 0) -> learning rate; without it the optimiser keeps its own
     ema        the model's `EMA`, to be updated at each step
@@ -147,8 +150,7 @@ class Trainer:
         self.model.train()
         self.optimiser.zero_grad()
         with backend.memory_for(len(batch[0])):
-            arrays = [a if a is None or a.dtype.kind in "iu" else backend.asarray(a) for a in batch]
-            loss = self.loss(*arrays)
+            loss = self.loss(*map(_on_device, batch))
             self._check("loss", loss.data)
             loss.backward()
         norm = clip_grad_norm(self.optimiser, math.inf if self.clip is None else self.clip)
@@ -190,3 +192,8 @@ class Trainer:
             f"step {step}: the {_WATCHED[what]} is {value}; the weights are still those of step "
             f"{step - 1} (try a smaller learning rate, a warm-up, or clip=1.0)"
         )
+
+
+def _on_device(entry):
+    array = isinstance(entry, (np.ndarray, backend.xp.ndarray)) and entry.dtype.kind not in "iu"
+    return backend.asarray(entry) if array else entry

@@ -24,7 +24,7 @@ from tinydiff.vision.nms import nms, soft_nms
 from tinydiff.vision.objects import Objects, objects_of
 from tinydiff.vision.yolo import YoloGrid, decode, detect
 from tinydiff.vision.yolo_loss import YoloLoss, yolo_loss
-from tinydiff.vision.yolo_targets import YoloTargets, assign
+from tinydiff.vision.yolo_targets import YoloBatches, YoloTargets, assign
 
 __all__ = [
     "CocoPrecision",

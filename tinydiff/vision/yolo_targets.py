@@ -22,9 +22,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinydiff.data import Batches
 from tinydiff.vision.anchors import shape_iou
 from tinydiff.vision.boxes import area, to_centres
-from tinydiff.vision.objects import Objects
+from tinydiff.vision.objects import Objects, objects_of
 from tinydiff.vision.yolo import YoloGrid
 
 
@@ -73,6 +74,17 @@ def assign(truths: Sequence[Objects], grid: YoloGrid) -> YoloTargets:
     )
     labels = np.array([objects[n].labels[k] for n, k in which], np.int64)
     return YoloTargets(place, t, boxes, area(boxes) / (height * width), labels, corners)
+
+
+class YoloBatches:
+    """Batches (x, targets) of those of `data.Scenes`, for a Trainer whose loss is `yolo_loss`."""
+
+    def __init__(self, batches: Batches, grid: YoloGrid):
+        self.batches, self.grid = batches, grid
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, YoloTargets]:
+        x, labels, boxes, _ = self.batches[step]
+        return x, assign(objects_of(labels, boxes), self.grid)
 
 
 def _with_area(picture: Objects, grid: YoloGrid, n: int) -> Objects:
