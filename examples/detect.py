@@ -38,7 +38,7 @@ def main() -> None:
         "classes": scenes.classes,
         "anchors": anchors(scenes).tolist(),
         "detector": NETWORK,
-        "batch": min(BATCH, len(scenes)),
+        "batch": BATCH,
         "lr": LR,
         "steps": args.steps,
         "seed": args.seed,
@@ -73,17 +73,16 @@ def anchors(scenes: data.Scenes) -> np.ndarray:
 
 def trainer_of(finder: vision.Finder, scenes: data.Scenes, settings: dict) -> training.Trainer:
     """The recipe."""
-    model, batch, steps = finder.model, settings["batch"], settings["steps"]
-    grid = finder.grid(SIDE, SIDE)
+    model, steps, grid = finder.model, settings["steps"], finder.grid(SIDE, SIDE)
 
     def loss(x, targets):
-        early = trainer.step * batch < PULLED
+        early = trainer.step * BATCH < PULLED
         return vision.yolo_loss(model(x), targets, grid, prior=early).total
 
     trainer = training.Trainer(
         model,
         loss,
-        vision.YoloBatches(data.Batches(scenes, batch, seed=settings["seed"], flip=True), grid),
+        vision.YoloBatches(data.Batches(scenes, BATCH, seed=settings["seed"], flip=True), grid),
         optim.AdamW(model.parameters(), lr=LR),
         schedule=optim.one_cycle(LR, steps, warm=0.1),
         ema=optim.EMA(model, decay=max(0.0, 1 - 20 / steps)),  # over the last twentieth
@@ -128,7 +127,7 @@ def find(checkpoint: Path, file: Path, score: float) -> None:
 def parse_arguments():
     options = parser(__doc__, "--seed", "--name", "--out")
     options.add_argument("--steps", type=whole(1), default=4000, help="default: 4000")
-    options.add_argument("--scenes", type=whole(1), default=4000, help="to learn from; 4000")
+    options.add_argument("--scenes", type=whole(20), default=4000, help="to learn from; 4000")
     options.add_argument("--test-scenes", type=whole(1), default=500, help="to measure on; 500")
     options.add_argument("--score", type=number(), default=0.3, help="draw from this on; 0.3")
     options.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")

@@ -3,7 +3,7 @@
 truths = objects_of(scenes.labels, scenes.boxes)          # Objects, one a picture; data.shapes()
 anchors = anchors_of(sizes / cell_size, 5)                # shapes that boxes usually have
 grid = YoloGrid((208, 208), (13, 13), anchors, classes)   # what the network's channels mean
-loss = yolo_loss(network(x), assign(truths, grid), grid).total
+loss = yolo_loss(network(x), assign(truths, grid), grid).total        # YoloBatches do assign
 found = detect(network(x), grid)                          # Objects with scores, after nms
 coco_average_precision(found, truths, classes=classes)
 draw_objects(image, found[0], names)                      # a picture with its boxes
@@ -28,7 +28,9 @@ from tinydiff.vision.yolo_targets import YoloBatches, YoloTargets, assign
 
 __all__ = [
     "CocoPrecision",
+    "Finder",
     "Objects",
+    "YoloBatches",
     "YoloGrid",
     "YoloLoss",
     "YoloTargets",
@@ -42,6 +44,7 @@ __all__ = [
     "confusion_matrix",
     "decode",
     "detect",
+    "draw_objects",
     "giou",
     "giou_box_loss",
     "iou",
