@@ -38,7 +38,7 @@ class Detector(nn.Module):
         in_channels: int,
         channels: int,
         *,
-        widths: Sequence[int] = (48, 96, 192),
+        widths: Sequence[int] = (32, 64, 128),
         blocks: Sequence[int] = (1, 2, 3),
         patch: int = 4,
         norm_groups: int = 8,
