@@ -18,7 +18,7 @@ from tinydiff.commandline import number, parser, run, whole
 
 SIDE, ANCHORS = 208, 5
 NETWORK = {"widths": (32, 64, 128), "blocks": (1, 2, 3), "patch": 4}  # cells of 16 × 16 pixels
-BATCH, LR = 16, 2e-3
+BATCH, LR = 8, 2e-3
 PULLED = 12_800  # pictures at the beginning, in which boxes are pulled to their anchors
 SHOWN = 6  # test scenes in detections.png
 
@@ -126,10 +126,10 @@ def find(checkpoint: Path, file: Path, score: float) -> None:
 
 def parse_arguments():
     options = parser(__doc__, "--seed", "--name", "--out")
-    options.add_argument("--steps", type=whole(1), default=7000, help="default: 7000")
-    options.add_argument("--scenes", type=whole(20), default=6000, help="to learn from; 6000")
-    options.add_argument("--test-scenes", type=whole(1), default=500, help="to measure on; 500")
-    options.add_argument("--score", type=number(), default=0.3, help="draw from this on; 0.3")
+    options.add_argument("--steps", type=whole(1), default=12_000, help="steps to train")
+    options.add_argument("--scenes", type=whole(20), default=6000, help="scenes to learn from")
+    options.add_argument("--test-scenes", type=whole(1), default=500, help="scenes to measure on")
+    options.add_argument("--score", type=number(), default=0.3, help="draw what is as sure as that")
     options.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")
     options.add_argument("--image", type=Path, help="a picture to look for shapes in")
     args = options.parse_args()

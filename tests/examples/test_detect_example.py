@@ -146,7 +146,7 @@ def test_help_names_what_it_writes_and_the_defaults():
     assert ended.returncode == 0
     for name in ("runs/NAME/", "loss.png", "detections.png", "log", "checkpoint", "-found.png"):
         assert name in ended.stdout
-    for default in ("7000", "6000", "500", "0.3"):
+    for default in ("12000", "6000", "500", "0.3"):
         assert default in ended.stdout
 
 
