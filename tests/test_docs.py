@@ -115,9 +115,10 @@ def test_lecture_links_a_name_to_the_file_it_is_in():
     rows = re.findall(r"\[`(tinydiff\.[\w.]+)`\]\(\.\./([^)]+)\)", text)
     assert len(rows) > 40
     for name, file in rows:
-        thing = tinydiff
+        thing, path = tinydiff, "tinydiff"
         for part in name.split(".")[1:]:
-            thing = getattr(thing, part, None) or importlib.import_module(name)
+            path += f".{part}"
+            thing = getattr(thing, part, None) or importlib.import_module(path)
         assert Path(inspect.getsourcefile(inspect.unwrap(thing))) == ROOT / file, name
 
 
