@@ -14,7 +14,7 @@ import numpy as np
 
 import tinydiff as td
 from tinydiff import data, images, optim, plots, training, vision
-from tinydiff.commandline import number, parser, run, whole
+from tinydiff.commandline import number, parser, run, run_folder, whole
 
 SIDE, ANCHORS = 208, 5
 NETWORK = {"widths": (32, 64, 128), "blocks": (1, 2, 3), "patch": 4}  # cells of 16 × 16 pixels
@@ -29,6 +29,7 @@ def main() -> None:
         find(args.checkpoint, args.image, args.score)
         return
     plots.require()
+    folder = run_folder(args, "detect")
     td.seed(args.seed)
     scenes = data.shapes("train", args.scenes, side=SIDE)
     test = data.shapes("test", args.test_scenes, side=SIDE)
@@ -45,7 +46,6 @@ def main() -> None:
     }
     finder = vision.Finder(settings)
     trainer = trainer_of(finder, scenes, settings)
-    folder = args.out / (args.name or "detect")
     print(f"{len(scenes)} scenes, {finder.model.num_parameters():,} parameters")
     seconds = 0.0
     for record in training.train(trainer, args.steps, folder, settings=settings):
@@ -125,7 +125,7 @@ def find(checkpoint: Path, file: Path, score: float) -> None:
 
 
 def parse_arguments():
-    options = parser(__doc__, "--seed", "--name", "--out")
+    options = parser(__doc__, "--seed", "--name", "--out", name="detect")
     options.add_argument("--steps", type=whole(1), default=12_000, help="steps to train")
     options.add_argument("--scenes", type=whole(20), default=6000, help="scenes to learn from")
     options.add_argument("--test-scenes", type=whole(1), default=500, help="scenes to measure on")
