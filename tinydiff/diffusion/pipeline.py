@@ -19,7 +19,7 @@ from tinydiff.diffusion.guidance import classifier_free
 from tinydiff.diffusion.samplers import SAMPLERS
 from tinydiff.diffusion.schedule import SCHEDULES
 from tinydiff.models import UNet
-from tinydiff.training import CheckpointError, load, trained_weights
+from tinydiff.training import load_run
 
 
 class Pipeline:
@@ -70,20 +70,7 @@ class Pipeline:
 
         Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
         """
-        if not os.path.exists(path):
-            raise FileNotFoundError(
-                f"{os.fspath(path)} does not exist: train with examples/ddpm.py first"
-            )
-        state = load(path)
-        try:
-            pipeline = cls(state["settings"])
-            pipeline.model.load_state_dict(trained_weights(state))
-        except (LookupError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"{os.fspath(path)}: a checkpoint, but not a diffusion model's "
-                f"({type(error).__name__}: {error})"
-            ) from None
-        return pipeline
+        return load_run(path, cls, kind="a diffusion model", example="examples/ddpm.py")
 
     def learned_from(self, known: Collection[str]) -> str:
         """Which of the data sets ``known`` by name it learned from; ValueError if from another."""

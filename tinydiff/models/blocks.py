@@ -1,4 +1,4 @@
-"""The two blocks a diffusion U-Net is made of.
+"""The two blocks a diffusion U-Net is made of; the residual one serves other networks too.
 
 Source: J. Ho et al., "Denoising diffusion probabilistic models", 2020, appendix B.
 """
@@ -12,25 +12,32 @@ class ResidualBlock(nn.Module):
 
     x (N, H, W, in), embedding (N, size), already activated → (N, H, W, out).  The last
     convolution starts at zero, so the block starts as the identity; where the number of channels
-    changes, x passes through a 1×1 convolution.
+    changes, x passes through a 1×1 convolution.  ``embedding`` None: there is none to add.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, embedding: int, *, groups: int, dropout: float
+        self,
+        in_channels: int,
+        out_channels: int,
+        embedding: int | None = None,
+        *,
+        groups: int,
+        dropout: float = 0.0,
     ):
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, in_channels, silu=True)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.embed = nn.Linear(embedding, out_channels)
+        self.embed = None if embedding is None else nn.Linear(embedding, out_channels)
         self.norm2 = nn.GroupNorm(groups, out_channels, silu=True)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1))
         same = in_channels == out_channels
         self.shortcut = None if same else nn.Conv2d(in_channels, out_channels, 1)
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
         h = self.conv1(self.norm1(x))
-        h = h + self.embed(embedding).reshape(len(x), 1, 1, -1)
+        if self.embed is not None:
+            h = h + self.embed(embedding).reshape(len(x), 1, 1, -1)
         h = self.conv2(self.dropout(self.norm2(h)))
         return h + (x if self.shortcut is None else self.shortcut(x))
 

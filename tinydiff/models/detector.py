@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinydiff import nn, ops
-from tinydiff.models.blocks import zero_init
+from tinydiff.models.blocks import ResidualBlock, zero_init
 from tinydiff.nn.checks import at_least_one
 from tinydiff.tensor import Tensor
 
@@ -61,7 +61,7 @@ class Detector(nn.Module):
         before, step = in_channels * patch**2, 1
         for width, count in zip(widths, blocks, strict=True):
             layers.append(nn.Conv2d(before, width, 3, stride=step, padding=1))
-            layers += [_Residual(width, norm_groups) for _ in range(count)]
+            layers += [ResidualBlock(width, width, groups=norm_groups) for _ in range(count)]
             before, step = width, 2
         self.body = nn.Sequential(*layers)
         self.norm = nn.GroupNorm(norm_groups, before, silu=True)
@@ -80,20 +80,3 @@ class Detector(nn.Module):
                 f"with H and W divisible by {self.stride}"
             )
         return self.head(self.norm(self.body(ops.pixel_unshuffle(x, factor=self.patch))))
-
-
-class _Residual(nn.Module):
-    """x + conv(silu(norm(conv(silu(norm(x))))))
-
-    The last convolution starts at zero, so the block starts as the identity.
-    """
-
-    def __init__(self, channels: int, groups: int):
-        super().__init__()
-        self.norm1 = nn.GroupNorm(groups, channels, silu=True)
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(groups, channels, silu=True)
-        self.conv2 = zero_init(nn.Conv2d(channels, channels, 3, padding=1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(self.norm2(self.conv1(self.norm1(x))))

@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
+from typing import TypeVar
 
 from tinydiff import backend
 from tinydiff.files import remove_leftovers
@@ -26,6 +27,8 @@ from tinydiff.training.step import Step
 from tinydiff.training.trainer import Trainer, TrainingDiverged
 
 CHECKPOINT, LOG = "checkpoint.npz", "log.jsonl"
+
+Whole = TypeVar("Whole")
 
 
 class TrainingStopped(SystemExit):
@@ -65,6 +68,30 @@ def train(
 def trained_weights(state: Mapping) -> dict:
     """From a run's loaded checkpoint, the model's state dict, weights averaged if it had an EMA."""
     return state["model"] | (state["ema"]["weights"] if state["ema"] else {})
+
+
+def load_run(
+    path: str | os.PathLike, make: Callable[[dict], Whole], *, kind: str, example: str
+) -> Whole:
+    """``make(settings)`` of a run's checkpoint, its ``.model`` with the averaged weights.
+
+    make     from the run's settings to something that has a network in ``model``
+    kind     what it is, for the error: "a detector"
+    example  the script that trains it
+
+    Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{os.fspath(path)} does not exist: train with {example} first")
+    state = checkpoint.load(path)
+    try:
+        whole = make(state["settings"])
+        whole.model.load_state_dict(trained_weights(state))
+    except (LookupError, TypeError, ValueError) as error:
+        raise checkpoint.CheckpointError(
+            f"{os.fspath(path)}: a checkpoint, but not {kind}'s ({type(error).__name__}: {error})"
+        ) from None
+    return whole
 
 
 def _resume(trainer: Trainer, path: Path, settings: dict) -> None:

@@ -16,7 +16,7 @@ from tinydiff.images import to_float
 from tinydiff.models import Detector
 from tinydiff.recording import no_grad
 from tinydiff.team import team_of
-from tinydiff.training import CheckpointError, load, trained_weights
+from tinydiff.training import load_run
 from tinydiff.vision.objects import Objects
 from tinydiff.vision.yolo import YoloGrid, detect
 
@@ -51,20 +51,7 @@ class Finder:
 
         Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
         """
-        if not os.path.exists(path):
-            raise FileNotFoundError(
-                f"{os.fspath(path)} does not exist: train with examples/detect.py first"
-            )
-        state = load(path)
-        try:
-            finder = cls(state["settings"])
-            finder.model.load_state_dict(trained_weights(state))
-        except (LookupError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"{os.fspath(path)}: a checkpoint, but not a detector's "
-                f"({type(error).__name__}: {error})"
-            ) from None
-        return finder
+        return load_run(path, cls, kind="a detector", example="examples/detect.py")
 
     def grid(self, height: int, width: int) -> YoloGrid:
         """What the network's output means for pictures of so many pixels."""
