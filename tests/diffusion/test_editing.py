@@ -233,6 +233,20 @@ def test_slerp_keeps_the_length_and_turns_evenly():
     assert one.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("b", "weight", "error", "text"),
+    [
+        (np.ones((2, 4)), 0.5, ValueError, r"b: expected float64 of shape \(2, 3\)"),
+        (np.ones((2, 3), int), 0.5, TypeError, "floating-point"),
+        (np.ones((2, 3)), 1.5, ValueError, r"weight: expected a number in \[0, 1\], got 1.5"),
+        (np.ones((2, 3)), np.nan, ValueError, "weight: "),
+    ],
+)
+def test_slerp_refuses_what_it_cannot_turn(b, weight, error, text):
+    with pytest.raises(error, match=text):
+        slerp(np.ones((2, 3)), b, weight)
+
+
 def test_variations_leave_the_picture_by_and_by():
     x0 = np.tile([0.5, 0.3], (200, 1))
     distances = [

@@ -146,6 +146,8 @@ X = np.zeros((2, 3), np.float32)
     [
         (lambda: EDM(0), "sigma_data: .*0"),
         (lambda: EDM(log_std=-1), "log_std: "),
+        (lambda: EDM(log_std=np.inf), "log_std: "),
+        (lambda: EDM(log_mean=np.nan), "log_mean: expected a finite number, got nan"),
         (lambda: EDM_HALF.scalings([1, 0]), "sigma: "),
         (lambda: EDM_HALF.scalings(float("inf")), "sigma: "),
         (lambda: EDM_HALF.training_loss(lambda x, t, cond: x[:, :2], asarray(X)), "model: "),

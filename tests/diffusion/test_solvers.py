@@ -213,8 +213,9 @@ def test_the_last_step_goes_to_what_the_denoiser_says():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"levels": lambda *a: [1.0, 1.0, 0.0]}, r"levels: expected falling .*\[1.0, 1.0, 0.0\]"),
-        ({"levels": lambda *a: [1.0, -1.0]}, "levels: "),
+        ({"levels": lambda *a: [1.0, 1.0, 0.0]}, r"levels: .* falling .*\[1.0, 1.0, 0.0\]"),
+        ({"levels": lambda *a: [1.0, 0.0, -1.0]}, "levels: .* falling"),
+        ({"levels": lambda *a: [1.0, 0.0]}, r"levels: expected steps \+ 1 = 3 "),
         ({"schedule": LINEAR.respaced(50)}, "schedule: .* respaced one of 50 steps"),
     ],
 )

@@ -146,7 +146,14 @@ def slerp(a, b, weight: float):
 
     The straight way between two noises passes where noise never is, too close to zero; this one
     keeps the length.  (K. Shoemake, "Animating Rotation with Quaternion Curves", 1985.)
+
+    Raises ValueError unless b is like a and weight in [0, 1], TypeError unless both are
+    floating-point.
     """
+    a, b = check_pictures(asarray(a)), check_pictures(asarray(b))
+    check_pictures(a, b=b)
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight: expected a number in [0, 1], got {weight}")
     weight, axes = float(weight), tuple(range(1, a.ndim))
 
     def dot(p, q):

@@ -22,6 +22,7 @@ Source: T. Karras et al., "Elucidating the Design Space of Diffusion-Based Gener
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -47,8 +48,10 @@ class EDM:
 
     def __init__(self, sigma_data: float = 0.5, log_mean: float = -1.2, log_std: float = 1.2):
         for name, value in (("sigma_data", sigma_data), ("log_std", log_std)):
-            if not value > 0:
-                raise ValueError(f"{name}: expected a number > 0, got {value}")
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name}: expected a finite number > 0, got {value}")
+        if not math.isfinite(log_mean):
+            raise ValueError(f"log_mean: expected a finite number, got {log_mean}")
         self.sigma_data, self.log_mean, self.log_std = sigma_data, log_mean, log_std
 
     def scalings(self, sigma) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

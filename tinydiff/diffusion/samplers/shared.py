@@ -61,11 +61,13 @@ def begin(x_T, schedule: NoiseSchedule, levels: Callable, steps: int) -> tuple:
 
     levels  levels(schedule, steps) -> steps + 1 numbers, such as `karras`
 
-    Raises ValueError if they are not falling, TypeError unless x_T is floating-point.
+    Raises ValueError if they are others, TypeError unless x_T is floating-point.
     """
     sigmas = [float(sigma) for sigma in levels(schedule, positive_int("steps", steps))]
-    if not (np.all(np.diff(sigmas) < 0) and sigmas[-1] >= 0):
-        raise ValueError(f"levels: expected falling numbers ≥ 0, got {sigmas}")
+    if not (len(sigmas) == steps + 1 and np.all(np.diff(sigmas) < 0) and sigmas[-1] >= 0):
+        raise ValueError(
+            f"levels: expected steps + 1 = {steps + 1} falling numbers ≥ 0, got {sigmas}"
+        )
     return sigmas, check_pictures(asarray(x_T)) * math.hypot(1, sigmas[0])
 
 
