@@ -168,10 +168,10 @@ def test_accuracy_score_refuses_other_data():
 def test_a_judge_comes_back_from_its_run(tmp_path):
     dataset = stripes(60, 0)
     td.seed(3)
-    judge = metrics.train_judge(dataset, tmp_path, epochs=2, batch_size=20, lr=1e-2, **SMALL)
+    made = metrics.train_classifier(dataset, tmp_path, epochs=2, batch_size=20, lr=1e-2, **SMALL)
     state = td.load(tmp_path / "checkpoint.npz")
     assert state["step"] == 6
-    weight = judge.head.weight.numpy()
+    weight = made.model.head.weight.numpy()
     assert np.array_equal(weight, state["ema"]["weights"]["head.weight"]), "not the averaged ones"
     again = metrics.load_judge(tmp_path / "checkpoint.npz")
     assert np.array_equal(again.head.weight.numpy(), weight)
@@ -215,7 +215,7 @@ def test_a_judge_that_was_interrupted_is_trained_on(tmp_path, capsys):
         return made
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingStopped, match="2 of 3"):
-        patch.setattr("tinydiff.metrics.judge.classifier_trainer", interrupted)
+        patch.setattr("tinydiff.metrics.classifying.classifier_trainer", interrupted)
         metrics.judge_of(stripes(60, 0), tmp_path / "part", **recipe)
     capsys.readouterr()
     td.seed(5)
@@ -242,13 +242,13 @@ def test_a_judge_that_cannot_be_trained_draws_no_numbers_either(tmp_path):
 
 
 def test_a_judge_is_refused_half_trained(tmp_path):
-    metrics.train_judge(stripes(60, 0), tmp_path, epochs=1, batch_size=20, **SMALL)
+    metrics.train_classifier(stripes(60, 0), tmp_path, epochs=1, batch_size=20, **SMALL)
     path = tmp_path / "checkpoint.npz"
     td.save(path, td.load(path) | {"step": 1})
     with pytest.raises(ValueError, match="is half trained, 1 of 3 steps"):
         metrics.load_judge(path)
     td.save(path, {"settings": {}})
-    with pytest.raises(ValueError, match="is not a classifier's"):
+    with pytest.raises(ValueError, match="not a classifier's"):
         metrics.load_judge(path)
 
 
