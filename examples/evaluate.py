@@ -53,8 +53,9 @@ def main() -> None:
             f"{args.source}: the model draws {', '.join(classes)}, but the classes of {name} are "
             f"{', '.join(test_set.classes)}"
         )
-    if loaded and len(loaded[0]) < LEAST:
-        raise ValueError(f"{args.source} holds {len(loaded[0])} pictures, expected {LEAST} or more")
+    for what, pictures in ((args.source, loaded and loaded[0]), (test_set.name, test_set)):
+        if pictures is not None and len(pictures) < LEAST:
+            raise ValueError(f"{what} holds {len(pictures)} pictures, expected {LEAST} or more")
     judge = metrics.judge_of(train_set, folder)
     pictures, labels = loaded or draw(pipeline, args)
 

@@ -74,6 +74,9 @@ def small_classify():
         "vgg": {"widths": (8, 8), "lr": 0.01},
     }
     module.COLOUR = {"epochs": 2.0, "flip": True, "shift": 1}
+    residual = {"kind": "resnet", **module.NETWORKS["resnet"], **module.COLOUR}
+    judges = module.judge_recipe
+    module.judge_recipe = lambda channels: judges(1) if channels == 1 else dict(residual)
     # So fast that averaged weights lag behind.
     small = {"batch_size": 20, "lr": 0.1, "widths": (8, 8)}
     module.judge_of = functools.partial(judge_of, **small)

@@ -14,7 +14,7 @@ from tinydiff.data import Dataset
 from tinydiff.images import to_float
 from tinydiff.kernels import workers
 from tinydiff.metrics import agreement
-from tinydiff.models import Classifier
+from tinydiff.models import Classifier, ResNet
 from tinydiff.training import TrainingStopped
 
 SMALL = {"widths": (16, 16)}
@@ -229,6 +229,25 @@ def test_a_judge_that_was_interrupted_is_trained_on(tmp_path, capsys):
         path = tmp_path / "part" / "checkpoint.npz"
         td.save(path, td.load(path) | {"step": 1})
         metrics.judge_of(stripes(60, 0), tmp_path / "part", **recipe | {"epochs": 2})
+
+
+def test_the_judge_of_other_pictures_is_refused(tmp_path):
+    recipe = {"epochs": 1, "batch_size": 20, **SMALL}
+    metrics.judge_of(stripes(60, 0), tmp_path, **recipe)
+    with pytest.raises(ValueError, match=r"its classes is .*'plain'.*expected .*'a'"):
+        metrics.judge_of(stripes(60, 0, tuple("abcd")), tmp_path, **recipe)
+    larger = Dataset("large", np.zeros((60, 9, 9, 1), np.uint8), np.zeros(60, int), ("a",))
+    with pytest.raises(ValueError, match=r"other pictures than large: its image is \(8, 8, 1\)"):
+        metrics.judge_of(larger, tmp_path, **recipe)
+
+
+def test_a_judge_of_colour_is_a_residual_network(tmp_path):
+    grey = stripes(60, 0)
+    colour = Dataset("colour", grey.images.repeat(3, axis=3), grey.labels, grey.classes)
+    recipe = {"epochs": 1, "batch_size": 20, "widths": (8, 8), "blocks": (0, 1)}
+    assert type(metrics.judge_of(colour, tmp_path, **recipe)) is ResNet
+    recipe = td.load(tmp_path / "checkpoint.npz")["settings"]["recipe"]
+    assert recipe["flip"] and recipe["shift"]
 
 
 def test_a_judge_that_cannot_be_trained_draws_no_numbers_either(tmp_path):
