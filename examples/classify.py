@@ -30,11 +30,11 @@ from tinydiff.vision import confusion_matrix
 
 DATA = data.LABELLED
 NETWORKS = {"resnet": {"lr": 3e-3}, "vgg": {"lr": 1e-3}, "plain": {}}
-COLOUR = {"epochs": 10.0, "shift": 3, "flip": True}
+COLOUR = {"epochs": 6.0, "shift": 3, "flip": True}
 TRAINING = {  # of what is not the judge: passes over the data, and what its class survives
     "digits": {"epochs": 4.0, "shift": 1},
-    "mnist": {"epochs": 6.0, "shift": 2},
-    "fashion-mnist": {"epochs": 10.0, "shift": 2, "flip": True},
+    "mnist": {"epochs": 5.0, "shift": 2},
+    "fashion-mnist": {"epochs": 8.0, "shift": 2, "flip": True},
 }
 SHOWN, COLUMNS = 60, 10  # mistakes
 READABLE = 20  # classes in confusion.png

@@ -22,7 +22,7 @@ COLOUR = {
     "kind": "resnet",
     "widths": (48, 96, 192),
     "blocks": (0, 1, 1),
-    "epochs": 10.0,
+    "epochs": 6.0,
     "lr": 3e-3,
     "flip": True,
     "shift": 3,
