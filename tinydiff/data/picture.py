@@ -40,9 +40,7 @@ def read_square(path: str | os.PathLike, size: int, *, grey: bool = False) -> np
 def _readable(path: str | os.PathLike, size: int):
     """`opened`, whose errors are FileNotFoundError and its like, or else ValueError."""
     try:
-        image = opened(Path(path), size)
-        image.load()
-        return image
+        return opened(Path(path), size)
     except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
         if isinstance(error, OSError) and error.errno:
             raise
