@@ -16,7 +16,7 @@ from harness import ROOT
 import tinydiff as td
 from tinydiff import backend, nn, ops, optim
 from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule
-from tinydiff.metrics import judge
+from tinydiff.metrics import classifying
 from tinydiff.models import Classifier, UNet
 from tinydiff.training import Trainer
 
@@ -151,13 +151,13 @@ CASES = {
     "unet-124": wide((1, 2, 4), 16),
     "mnist": recipe("mnist", (28, 28, 1)),
     "classifier": Case(
-        f"classifier, batch {judge.BATCH}",
+        f"classifier, batch {classifying.BATCH}",
         Classifier,
         {"in_channels": 1, "num_classes": 10},
-        (judge.BATCH, 28, 28, 1),
+        (classifying.BATCH, 28, 28, 1),
         smooth_cross_entropy,
         optimiser="AdamW",
-        rate=judge.PEAK / 10,
+        rate=classifying.PEAK / 10,
         decay=0.998,
     ),
     "transformer": Case(

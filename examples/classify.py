@@ -1,10 +1,18 @@
-"""Train a small classifier, and let it judge what a diffusion model drew.
+"""Train a network to say what a picture shows, and ask it about your own.
 
     python examples/classify.py --data mnist                      train, test, show the mistakes
+    python examples/classify.py --data PATH/TO/PICTURES           one sub-folder a class
+    python examples/classify.py --checkpoint runs/resnet-mnist/checkpoint.npz --image my.png
     python examples/classify.py --data mnist --judge samples.npz  does it see the class asked for?
 
-Writes to runs/NAME/ (classify-DATA by default): loss.png, mistakes.png (test images it got wrong),
-the log and checkpoint.
+Writes to runs/NAME/: loss.png, mistakes.png (test pictures it got wrong: what it said, and in
+brackets what it is), confusion.png (what is taken for what), the log and checkpoint.  The same
+command again goes on where it stopped.  NAME is MODEL-DATA by default, but classify-DATA if the
+recipe is that of the judge of drawn pictures (--model plain for grey ones, resnet for colour);
+with --judge it is that one, trained first if there is none.
+
+Of a folder, every tenth picture of each class is kept for the test.  With --image it trains nothing
+and prints how likely each class is; the middle of the picture is what it looks at.
 """
 
 import time
@@ -14,59 +22,112 @@ import numpy as np
 
 import tinydiff as td
 from tinydiff import data, images, plots
-from tinydiff.commandline import number, parser, run, run_folder
-from tinydiff.metrics import load_judge, predict, share, train_judge
-from tinydiff.models import Classifier
+from tinydiff.commandline import number, parser, run, run_folder, whole
+from tinydiff.metrics import Recogniser, judge_of, judge_recipe, predict, share, train_classifier
+from tinydiff.models import CLASSIFIERS
 from tinydiff.training import read_log
+from tinydiff.vision import confusion_matrix
 
-DATA = data.MNIST_LIKE
+DATA = data.LABELLED
+NETWORKS = {"resnet": {"lr": 3e-3}, "vgg": {"lr": 1e-3}, "plain": {}}
+COLOUR = {"epochs": 6.0, "shift": 3, "flip": True}
+TRAINING = {  # of what is not the judge: passes over the data, and what its class survives
+    "digits": {"epochs": 4.0, "shift": 1},
+    "mnist": {"epochs": 5.0, "shift": 2},
+    "fashion-mnist": {"epochs": 8.0, "shift": 2, "flip": True},
+}
+SHOWN, COLUMNS = 60, 10  # mistakes
+READABLE = 20  # classes in confusion.png
 
 
 def main() -> None:
     args = parse_arguments()
-    usual = f"classify-{args.data}"
-    if args.judge:
-        path = args.out / (args.name or usual) / "checkpoint.npz"
-        if not path.exists():
-            raise ValueError(f"{path} does not exist: train the classifier first (without --judge)")
-        judge(load_judge(path), args.judge)
+    if args.image:
+        recognise(args.checkpoint, args.image)
         return
+    recipe, name = recipe_of(args)
     plots.require()
-    folder = run_folder(args, usual)
+    folder = run_folder(args, name)
+    train_set, test_set = data.train_and_test(args.data, DATA, args.size)
+    if args.judge:
+        judge(args.judge, train_set, folder)
+        return
     td.seed(args.seed)
-    train_set, test_set = DATA[args.data]("train"), DATA[args.data]("test")
-    print(f"{args.data}: {len(train_set)} images")
+    print(f"{args.data}: {len(train_set)} images, {args.model}")
     began = time.perf_counter()
-    model = train_judge(train_set, folder, epochs=args.epochs, seed=args.seed)
+    recogniser = train_classifier(train_set, folder, seed=args.seed, **recipe)
     print(f"trained {(time.perf_counter() - began) / 60:.1f} minutes")
-    predicted = predict(model, test_set.images)
+    predicted = predict(recogniser.model, test_set.images)
     wrong = np.flatnonzero(predicted != test_set.labels)
-    print(f"test accuracy {share(predicted == test_set.labels):.2%}")
-    if len(wrong):
-        shown = images.grid(test_set.images[wrong[:100]], columns=10)
-        images.save_png(folder / "mistakes.png", shown, scale=2)
+    print(f"test accuracy {share(predicted == test_set.labels):.2%} of {len(test_set)}")
+    written = ["loss.png"]
     losses = {"loss": [r["loss"] for r in read_log(folder / "log.jsonl")]}
     plots.save_curves(folder / "loss.png", losses, title=f"{args.data}: training loss")
-    print(f"See loss.png{' and mistakes.png' if len(wrong) else ''} in {folder}.")
+    if len(wrong):
+        table = mistakes(test_set, wrong[:SHOWN], predicted)
+        images.save_png(folder / "mistakes.png", table)
+        written.append("mistakes.png")
+    if len(test_set.classes) <= READABLE:
+        counts = confusion_matrix(predicted, test_set.labels, len(test_set.classes))
+        plots.save_confusion(folder / "confusion.png", counts, test_set.classes)
+        written.append("confusion.png")
+    print(f"See {', '.join(written)} in {folder}.")
 
 
-def judge(model: Classifier, path: Path) -> None:
-    """Of the pictures asked for as class c, how many does the classifier take for one?"""
+def recipe_of(args) -> tuple[dict, str]:
+    """How to train, and what the run is called."""
+    recipe, first = judge_recipe(1 if args.data in data.MNIST_LIKE else 3), "classify"
+    if not args.judge and args.model != recipe["kind"]:
+        training = TRAINING.get(args.data, COLOUR)
+        recipe, first = {"kind": args.model, **NETWORKS[args.model], **training}, args.model
+    if args.epochs:
+        recipe["epochs"] = args.epochs
+    return recipe, f"{first}-{data.short_name(args.data, DATA)}"
+
+
+def mistakes(test_set: data.Dataset, wrong: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """A picture of the test pictures ``wrong``, below each what it was taken for."""
+    said, is_ = ([test_set.classes[c] for c in of[wrong]] for of in (predicted, test_set.labels))
+    captions = [f"{a} ({b})" for a, b in zip(said, is_, strict=True)]
+    return images.captioned_grid(test_set.images[wrong], captions, COLUMNS, scale=3)
+
+
+def recognise(checkpoint: Path, file: Path) -> None:
+    """What does a trained classifier see in a picture?"""
+    recogniser = Recogniser.load(checkpoint)
+    (likely,) = recogniser(recogniser.read(file)[None])
+    for c in np.argsort(-likely):
+        print(f"{likely[c]:6.1%} {recogniser.classes[c]}")
+
+
+def judge(path: Path, train_set: data.Dataset, folder: Path) -> None:
+    """Of the pictures asked for as class c, how many does the judge take for one?"""
     drawn, labels = data.load_drawn(path)
     if labels is None:
         raise ValueError(f"{path} holds pictures without labels: there is nothing to agree with")
-    agrees = predict(model, drawn) == labels
+    if drawn.shape[1:] != train_set.images.shape[1:]:
+        shapes = f"{drawn.shape[1:]}, those of {train_set.name} are {train_set.images.shape[1:]}"
+        raise ValueError(f"{path}: pictures of {shapes}")
+    agrees = predict(judge_of(train_set, folder), drawn) == labels
     for label in np.unique(labels):
         print(f"class {label}: {agrees[labels == label].mean():.1%}")
     print(f"label agreement {share(agrees):.1%} of {len(agrees)} pictures")
 
 
 def parse_arguments():
-    options = parser(__doc__, "--seed", "--name", "--out", name="classify-DATA")
-    options.add_argument("--data", default="digits", choices=list(DATA), help="to learn from")
-    options.add_argument("--epochs", type=number(above=0), default=3.0, help="passes over the data")
+    options = parser(__doc__, "--seed", "--name", "--out", name="see above")
+    known = ", ".join(DATA)
+    options.add_argument("--data", default="digits", help=f"{known}, or a folder of pictures")
+    options.add_argument("--size", type=whole(8), default=32, help="side of a folder's pictures")
+    options.add_argument("--model", default="resnet", choices=list(CLASSIFIERS), help="the network")
+    options.add_argument("--epochs", type=number(above=0), help="passes (default: the recipe's)")
     options.add_argument("--judge", type=Path, metavar="NPZ", help="file of examples/sample.py")
-    return options.parse_args()
+    options.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")
+    options.add_argument("--image", type=Path, help="a picture to recognise")
+    args = options.parse_args()
+    if (args.image is None) != (args.checkpoint is None):
+        options.error("--image and --checkpoint belong together")
+    return args
 
 
 if __name__ == "__main__":

@@ -67,8 +67,7 @@ def main() -> None:
     td.seed(args.seed)
     own = (lambda: own_pictures(args), COLOUR, 32, 8000)
     load, recipe, batch, steps = DATA.get(args.data, own)
-    usual = args.data if args.data in DATA else Path(args.data).expanduser().resolve().name
-    folder = run_folder(args, usual)
+    folder = run_folder(args, data.short_name(args.data, DATA))
     dataset = load()
     if args.guidance is not None and not dataset.classes:
         raise ValueError(

@@ -3,11 +3,13 @@
     python examples/evaluate.py runs/mnist/checkpoint.npz          draws 1,000 pictures and judges
     python examples/evaluate.py samples.npz --data mnist           a file of examples/sample.py
     python examples/evaluate.py runs/mnist/checkpoint.npz --count 10000 --cas
+    python examples/evaluate.py runs/photos/checkpoint.npz --data PATH/TO/photos
 
 Pictures are compared with the test set in the features of a classifier, the judge, which comes
 from runs/classify-DATA/ (examples/classify.py) or is trained there first.  Beside each number
 stands that of as many real pictures, from the training set: no model can ask for better.  All
-have the same mix of classes.
+have the same mix of classes.  Of a folder of pictures, one sub-folder a class, every tenth of each
+class is the test set, and the judge learns from the others.
 
 Fréchet distance   of means and covariances, its bias taken away: quality and variety in one
 precision, recall  drawn pictures that look real; real ones that look like something drawn
@@ -25,7 +27,7 @@ from tinydiff.commandline import check_writable, number, parser, run, whole
 from tinydiff.diffusion import Pipeline
 from tinydiff.diffusion.samplers import SAMPLERS
 
-DATA = data.MNIST_LIKE
+DATA = data.LABELLED
 LEAST = 100  # pictures; of fewer, little can be said
 
 
@@ -35,12 +37,14 @@ def main() -> None:
     pipeline = None if loaded else Pipeline.load(args.source)
     name = args.data or (pipeline and pipeline.learned_from(DATA))
     if name is None:
-        raise ValueError(f"--data: which pictures should they be like?  One of {', '.join(DATA)}")
-    folder = args.out / f"classify-{name}"
+        known = ", ".join(DATA)
+        raise ValueError(f"--data: which pictures should they be like?  {known}, or a folder")
+    folder = args.out / f"classify-{data.short_name(name, DATA)}"
     if not (folder / "checkpoint.npz").exists():
         check_writable(folder)
-    train_set, test_set = DATA[name]("train"), DATA[name]("test")
-    shape, wanted = loaded[0].shape[1:] if loaded else pipeline.image, test_set.images.shape[1:]
+    shape = loaded[0].shape[1:] if loaded else pipeline.image
+    train_set, test_set = data.train_and_test(name, DATA, shape[0])
+    wanted = test_set.images.shape[1:]
     if shape != wanted:
         raise ValueError(f"{args.source}: pictures of {shape}, those of {name} are {wanted}")
     classes = pipeline.classes if pipeline else ()
@@ -49,8 +53,9 @@ def main() -> None:
             f"{args.source}: the model draws {', '.join(classes)}, but the classes of {name} are "
             f"{', '.join(test_set.classes)}"
         )
-    if loaded and len(loaded[0]) < LEAST:
-        raise ValueError(f"{args.source} holds {len(loaded[0])} pictures, expected {LEAST} or more")
+    for what, pictures in ((args.source, loaded and loaded[0]), (test_set.name, test_set)):
+        if pictures is not None and len(pictures) < LEAST:
+            raise ValueError(f"{what} holds {len(pictures)} pictures, expected {LEAST} or more")
     judge = metrics.judge_of(train_set, folder)
     pictures, labels = loaded or draw(pipeline, args)
 
@@ -122,7 +127,8 @@ def draw(pipeline: Pipeline, args):
 def parse_arguments():
     options = parser(__doc__, "--seed", "--out")
     options.add_argument("source", type=Path, help="a checkpoint, or pictures in .npz")
-    options.add_argument("--data", choices=list(DATA), help="default: what the model learned from")
+    known = f"{', '.join(DATA)}, or a folder of pictures"
+    options.add_argument("--data", help=f"{known} (default: what the model learned from)")
     options.add_argument("--cas", action="store_true", help="accuracy score: some minutes more")
     options.add_argument("--count", type=whole(LEAST), default=1000, help="pictures to draw")
     options.add_argument("--sampler", default="ddpm", choices=list(SAMPLERS), help="to draw with")

@@ -25,7 +25,7 @@ from tinydiff.diffusion import GaussianDiffusion, Pipeline
 from tinydiff.diffusion.likelihood import every_bound, prior_bits
 from tinydiff.diffusion.ode_likelihood import bits_of_bytes, dequantised, ode_log_likelihood
 
-DATA = {**data.MNIST_LIKE, "cifar-10": data.cifar10}
+DATA = data.LABELLED
 BATCH = 32
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinydiff.data import image_folder, read_picture
+from tinydiff.data import image_folder, read_picture, read_square
 
 
 def halves(width, height) -> Image.Image:
@@ -47,17 +47,29 @@ def test_grey_and_transparent_pictures(tmp_path):
     assert (read_picture(tmp_path / "b.png", 8) == 255).all()
 
 
-def test_what_cannot_be_read(tmp_path):
+@pytest.mark.parametrize("grey", [False, True])
+def test_the_middle_cut_out_square_is_what_a_folder_has(tmp_path, grey):
+    halves(90, 40).save(tmp_path / "a.png")
+    picture = read_square(tmp_path / "a.png", 20, grey=grey)
+    assert picture.shape == (20, 20, 1 if grey else 3) and picture.dtype == np.uint8
+    np.testing.assert_array_equal(picture, image_folder(tmp_path, 20, grey=grey).images[0])
+    assert abs(picture[:, :8].astype(int) - picture[0, 0]).max() < 4
+    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
+        read_square(tmp_path / "a.png", 0)
+
+
+@pytest.mark.parametrize("read", [read_picture, read_square])
+def test_what_cannot_be_read(read, tmp_path):
     halves(80, 80).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:90])
     (tmp_path / "text.png").write_text("hello")
     for name in ("cut", "text"):
         with pytest.raises(ValueError, match=rf"{name}\.png is not a picture that can be read"):
-            read_picture(tmp_path / f"{name}.png", 32)
+            read(tmp_path / f"{name}.png", 32)
     with pytest.raises(FileNotFoundError):
-        read_picture(tmp_path / "none.png", 32)
+        read(tmp_path / "none.png", 32)
     with pytest.raises(IsADirectoryError):
-        read_picture(tmp_path, 32)
+        read(tmp_path, 32)
 
 
 def test_a_picture_so_large_that_it_may_be_an_attack(tmp_path, monkeypatch):

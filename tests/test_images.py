@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tinydiff.images import (
+    captioned_grid,
     grid,
     labelled_grid,
     save_gif,
@@ -161,6 +162,24 @@ def test_captions_stand_beside_a_grid():
 def test_captions_refuse(columns, rows, message):
     with pytest.raises(ValueError, match=message):
         labelled_grid(np.zeros((5, 4, 4), np.uint8), columns, rows)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_picture_has_its_caption_below(channels):
+    pictures = np.random.default_rng(0).integers(0, 90, (5, 12, 20, channels), np.uint8)
+    captions = ["one", "", "a caption that is far too long for it", "4", "5"]
+    table = captioned_grid(pictures, captions, 3, scale=2)
+    height, width = 24 + 18 + 4, 40 + 4  # picture, caption, margin
+    assert table.shape == (2 * height + 4, 3 * width + 4, 3) and table.dtype == np.uint8
+    for i, picture in enumerate(pictures):
+        top, left = 4 + i // 3 * height, 4 + i % 3 * width
+        shown = table[top : top + 24 : 2, left : left + 40 : 2]
+        assert np.array_equal(shown, np.broadcast_to(picture, (12, 20, 3)))
+        assert (table[top + 24 : top + 42, left : left + 40].max() > 120) == bool(captions[i])
+    margins = np.delete(table, [4 + j * width + x for j in range(3) for x in range(40)], axis=1)
+    assert not margins.any(), "a caption is wider than its picture"
+    with pytest.raises(ValueError, match="captions: expected 5, one a picture, got 1"):
+        captioned_grid(pictures, ["x"], 3)
 
 
 # PNG

@@ -32,6 +32,19 @@ def test_a_figure_as_an_array():
     assert picture.flags.writeable
 
 
+def test_what_was_taken_for_what(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "save_figure", lambda path, figure: drawn.append(figure))
+    counts = np.array([[90, 10, 0], [0, 5, 0], [0, 0, 0]])
+    plots.save_confusion(tmp_path / "a.png", counts, ["cat", "dog", "none"])
+    (axes,) = drawn[0].axes
+    shares = axes.images[0].get_array()
+    np.testing.assert_allclose(shares, [[0.9, 0.1, 0], [0, 1, 0], [0, 0, 0]])
+    written = {(t.get_position(), t.get_text()) for t in axes.texts}
+    assert written == {((0, 0), "90"), ((1, 0), "10"), ((1, 1), "5")}, "x is what was said"
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["cat", "dog", "none"]
+
+
 def test_panels_show_lines_that_agree_and_their_errors(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(plots, "save_figure", lambda path, figure: drawn.append(figure))

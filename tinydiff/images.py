@@ -138,11 +138,29 @@ def labelled_grid(
         y = top + margin / 2 + (i + 0.5) * down
         draw.text((margin, y), text, font=font, anchor="lm")
     for i, text in enumerate(columns):
-        x = left + margin / 2 + (i + 0.5) * across
-        share = min(1.0, (across - 4) / max(font.getlength(text), 1))
-        fitting = ImageFont.load_default(size=max(share * _TEXT, 1))
-        draw.text((x, top / 2), text, font=fitting, anchor="mm")
+        _write(draw, (left + margin / 2 + (i + 0.5) * across, top / 2), text, across - 4)
     return np.asarray(picture)
+
+
+def captioned_grid(
+    images: np.ndarray, captions: Sequence[str], columns: int, *, scale: int = 2
+) -> np.ndarray:
+    """A `grid` of pictures, each ``scale`` times as large, with its caption below it, in white.
+
+    Returns a picture, uint8 (H, W, 3).
+    """
+    from PIL import Image, ImageDraw
+
+    if len(captions) != len(images):
+        raise ValueError(f"captions: expected {len(images)}, one a picture, got {len(captions)}")
+    cells = []
+    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        cell = Image.fromarray(_pixels(image, f"images[{i}]", scale)).convert("RGB")
+        width, height = cell.size
+        cell = cell.crop((0, 0, width, height + round(1.4 * _TEXT)))  # black below
+        _write(ImageDraw.Draw(cell), (width / 2, height + 0.7 * _TEXT), caption, width)
+        cells.append(np.asarray(cell))
+    return grid(np.stack(cells), columns, pad=2 * scale)
 
 
 def save_png(path: str | os.PathLike, image: np.ndarray, *, scale: int = 1) -> None:
@@ -212,6 +230,14 @@ def save_gif(
     )
     with replacing(path) as file:
         file.write(buffer.getvalue())
+
+
+def _write(draw, centre: tuple[float, float], text: str, width: float) -> None:
+    """The text around a point, smaller than usual if it would be wider than ``width``."""
+    from PIL import ImageFont
+
+    share = min(1.0, width / max(ImageFont.load_default(size=_TEXT).getlength(text), 1))
+    draw.text(centre, text, font=ImageFont.load_default(size=max(share * _TEXT, 1)), anchor="mm")
 
 
 def _array(value: object, argument: str) -> np.ndarray:

@@ -58,6 +58,25 @@ def save_curves(
     save_figure(path, figure)
 
 
+def save_confusion(path: str | os.PathLike, counts: np.ndarray, names: Sequence[str]) -> None:
+    """What was taken for what: counts (C, C), a row for each true class, a column for each answer.
+
+    Colour is the share of the row, so that all classes weigh the same; zeros are not written.
+    """
+    figure = new_figure(1.5 + 0.5 * len(names), 1 + 0.45 * len(names))
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for true, said in np.argwhere(counts):
+        dark = shares[true, said] > 0.5
+        style = dict(ha="center", va="center", fontsize=8, color="white" if dark else "black")
+        axes.text(said, true, counts[true, said], **style)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="taken for", ylabel="is")
+    save_figure(path, figure)
+
+
 def new_figure(width: float, height: float):
     """An empty matplotlib Figure of so many inches, which makes room for its labels by itself.
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import tinydiff as td
 from tinydiff import commandline
-from tinydiff.metrics import train_judge
+from tinydiff.metrics import judge_of, train_classifier
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STEPS, SAMPLING_STEPS = 8, 4
@@ -66,11 +66,23 @@ def small_ddpm():
 
 
 def small_classify():
-    """examples/classify.py with a small network and few digits."""
+    """examples/classify.py with small networks and few digits."""
     pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
     module = with_few_digits("classify", 120)
+    module.NETWORKS = {
+        "resnet": {"widths": (8, 8), "blocks": (0, 1), "lr": 0.01},
+        "vgg": {"widths": (8, 8), "lr": 0.01},
+    }
+    module.COLOUR = {"epochs": 2.0, "flip": True, "shift": 1}
+    residual = {"kind": "resnet", **module.NETWORKS["resnet"], **module.COLOUR}
+    judges = module.judge_recipe
+    module.judge_recipe = lambda channels: judges(1) if channels == 1 else dict(residual)
     # So fast that averaged weights lag behind.
-    module.train_judge = functools.partial(train_judge, batch_size=20, lr=0.1, widths=(8, 8))
+    small = {"batch_size": 20, "lr": 0.1, "widths": (8, 8)}
+    module.judge_of = functools.partial(judge_of, **small)
+    module.train_classifier = lambda *data, kind, **recipe: train_classifier(
+        *data, kind=kind, **{"batch_size": 20, **(small if kind == "plain" else {}), **recipe}
+    )
     return module
 
 

@@ -4,17 +4,21 @@ import functools
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from example_runs import EXAMPLES, call, cell, everything_in, load, pixels, small_classify
+from example_runs import EXAMPLES, call, everything_in, load, pixels, small_classify, write_pictures
+from PIL import Image
 
 from tinydiff import backend, data, training
 from tinydiff.files import replacing
 from tinydiff.kernels import workers
+from tinydiff.metrics import Recogniser, load_judge
 from tinydiff.models import Classifier
 
-FILES = {"loss.png", "mistakes.png", "log.jsonl", "checkpoint.npz"}
+FILES = {"loss.png", "mistakes.png", "confusion.png", "log.jsonl", "checkpoint.npz"}
+PLAIN = ("--model", "plain", "--epochs", 0.5)  # the recipe of the judge of grey pictures
 SCRIPT = [sys.executable, str(EXAMPLES / "classify.py")]
 
 
@@ -22,7 +26,7 @@ SCRIPT = [sys.executable, str(EXAMPLES / "classify.py")]
 def classifier(tmp_path_factory):
     """The folder of a classifier that has hardly learned, and what training it said."""
     out = tmp_path_factory.mktemp("classifier")
-    ended = call(small_classify(), "--epochs", 0.5, "--out", out)
+    ended = call(small_classify(), *PLAIN, "--out", out)
     assert ended.status == 0, ended.err
     return out / "classify-digits", ended
 
@@ -37,17 +41,16 @@ def test_writes_what_it_promises(classifier):
     assert everything_in(folder) == FILES
     assert [r["step"] for r in training.read_log(folder / "log.jsonl")] == [1, 2, 3]
     assert pixels(folder / "loss.png").shape[:2] == (480, 840)
-    mistakes = pixels(folder / "mistakes.png")
-    assert mistakes.shape[1] == 2 * (10 * 30 + 2)
-    assert np.ptp(mistakes) > 100
-    assert "loss.png" in ended.out
-    assert "mistakes.png" in ended.out
+    assert pixels(folder / "mistakes.png").shape[1] == 10 * (3 * 28 + 6) + 6
+    assert pixels(folder / "confusion.png").shape[0] > 480
+    for name in ("loss.png", "mistakes.png", "confusion.png"):
+        assert name in ended.out
 
 
 def test_counts_and_shows_the_mistakes_of_the_averaged_weights(classifier):
     folder, ended = classifier
     test_set = data.digits("test", count=120)
-    model = small_classify().load_judge(folder / "checkpoint.npz").eval()
+    model = load_judge(folder / "checkpoint.npz").eval()
 
     def mistakes():
         logits = model(2 * test_set.images.astype(np.float32) / 255 - 1).numpy()
@@ -56,11 +59,13 @@ def test_counts_and_shows_the_mistakes_of_the_averaged_weights(classifier):
     wrong = mistakes()
     said = float(re.search(r"test accuracy (.*?)%", ended.out)[1])
     assert said == pytest.approx(100 * (1 - len(wrong) / 120), abs=0.006)
-    table = pixels(folder / "mistakes.png")
-    assert len(table) == 2 * (-(-min(len(wrong), 100) // 10) * 30 + 2)
-    for i, number in enumerate(wrong[:100]):
-        shown = cell(table, i // 10, i % 10, 28)
-        assert np.array_equal(shown, test_set.images[number, ..., 0])
+    table, caption = pixels(folder / "mistakes.png"), 18
+    height, width = 84 + caption + 6, 84 + 6
+    assert len(table) == -(-min(len(wrong), 60) // 10) * height + 6
+    for i, number in enumerate(wrong[:60]):
+        cell = table[6 + i // 10 * height :, 6 + i % 10 * width :][: 84 + caption, :84]
+        assert np.array_equal(cell[:84:3, ::3, 0], test_set.images[number, ..., 0])
+        assert cell[84:].max() > 150, "nothing is said of it"
 
     model.load_state_dict(training.load(folder / "checkpoint.npz")["model"])
     if backend.name == "numpy":  # on CuPy dropout draws other numbers: so few steps need not tell
@@ -72,7 +77,7 @@ def test_counts_and_shows_the_mistakes_of_the_averaged_weights(classifier):
 )
 def test_predicts_in_several_processes(classifier, monkeypatch):
     module, test_set, here = small_classify(), data.digits("test", count=120), []
-    model = module.load_judge(classifier[0] / "checkpoint.npz")
+    model = load_judge(classifier[0] / "checkpoint.npz")
     alone = module.predict(model, test_set.images)
     forward = Classifier.forward
     monkeypatch.setattr(
@@ -111,20 +116,61 @@ def test_judges_its_own_test_set_as_its_own_test_did(classifier, here):
 def test_the_same_command_again_goes_on(classifier, here):
     folder, ended = classifier
     module = small_classify()
-    again = call(module, "--epochs", 0.5, "--out", folder.parent)
+    again = call(module, *PLAIN, "--out", folder.parent)
     assert again.status == 0, again.err
     assert re.search("test accuracy.*", again.out)[0] == re.search("test accuracy.*", ended.out)[0]
-    other = call(module, "--epochs", 1, "--out", folder.parent).error()
+    other = call(module, *PLAIN[:2], "--epochs", 1, "--out", folder.parent).error()
     assert "steps is 6, was 3" in other
+
+
+def test_a_judge_that_is_not_there_is_trained(here):
+    """By its recipe, whatever --model is."""
+    test_set = data.digits("test", count=120)
+    write_drawn(here / "drawn.npz", test_set.images, test_set.labels)
+    ended = call(small_classify(), "--judge", "drawn.npz")
+    assert ended.status == 0, ended.err
+    assert "There is no judge in runs/classify-digits yet" in ended.out
+    settings = training.load(here / "runs" / "classify-digits" / "checkpoint.npz")["settings"]
+    assert settings["kind"] == "plain"
+
+
+@pytest.mark.parametrize("model", ["resnet", "vgg"])
+def test_other_networks_and_pictures_of_ones_own(model, here):
+    """In colour, where the residual one is the judge; a tenth is held out."""
+    for name, brightness in (("cats", 120), ("dogs", 250)):
+        write_pictures(here / "pets" / name, 20, brightness)
+    ended = call(small_classify(), "--data", "pets", "--size", 8, "--model", model)
+    assert ended.status == 0, ended.err
+    folder = here / "runs" / {"resnet": "classify-pets", "vgg": "vgg-pets"}[model]
+    assert "36 images" in ended.out and re.search(r"test accuracy .*% of 4", ended.out)
+    assert {"loss.png", "checkpoint.npz", "confusion.png"} <= everything_in(folder)
+    recogniser = Recogniser.load(folder / "checkpoint.npz")
+    assert recogniser.classes == ("cats", "dogs") and recogniser.image == (8, 8, 3)
+    assert recogniser.settings["kind"] == model
+    assert recogniser.settings["recipe"]["flip"] and recogniser.settings["recipe"]["shift"] == 1
+
+
+def test_says_what_it_sees_in_a_picture(classifier, here):
+    folder, _ = classifier
+    picture = data.digits("test", count=1).images[0].repeat(3, axis=0).repeat(3, axis=1)
+    Image.fromarray(255 - picture[..., 0]).save(here / "my.png")  # ink on paper
+    ended = call(small_classify(), "--checkpoint", folder / "checkpoint.npz", "--image", "my.png")
+    assert ended.status == 0, ended.err
+    recogniser = Recogniser.load(folder / "checkpoint.npz")
+    (likely,) = recogniser(recogniser.read(here / "my.png")[None])
+    order = np.argsort(-likely)
+    assert ended.out.splitlines() == [f"{likely[c]:6.1%} {c}" for c in order]
+    assert everything_in(here) == {"my.png"}
 
 
 REFUSED = {
     "--epochs 0": "--epochs: '0' is not a finite number above 0",
     "--epochs -1": "--epochs: '-1' is not",
     "--epochs nan": "--epochs: 'nan' is not",
-    "--data cats": "--data: invalid choice: 'cats'",
+    "--data cats": "--data is 'cats', expected digits, mnist, fashion-mnist, cifar10, or a folder",
+    "--model lstm": "--model: invalid choice: 'lstm'",
+    "--size 7": "--size: '7' is not a whole number from 8 on",
     "--seed -1": "--seed: '-1' is not",
-    "--judge good.npz": "runs/classify-digits/checkpoint.npz does not exist: train the classifier",
     "--judge good.npz --out OUT --name damaged": "checkpoint.npz: the file is not a tinydiff",
     "--judge nothing.npz --out OUT": "nothing.npz: No such file or directory",
     "--judge text.npz --out OUT": "text.npz is not a file that examples/sample.py has written",
@@ -133,7 +179,13 @@ REFUSED = {
     "--judge floats.npz --out OUT": "floats.npz is not a file that",
     "--judge short.npz --out OUT": "short.npz is not a file that",
     "--judge unlabelled.npz --out OUT": "unlabelled.npz holds pictures without labels",
-    "--judge colour.npz --out OUT": "expected (N, H, W, 1)",
+    "--judge colour.npz --out OUT": "pictures of (8, 8, 3), those of digits-train are (28, 28, 1)",
+    "--image good.png": "--image and --checkpoint belong together",
+    "--checkpoint RUN/checkpoint.npz": "--image and --checkpoint belong together",
+    "--checkpoint none.npz --image good.png": "none.npz does not exist: train with examples/class",
+    "--checkpoint text.npz --image good.png": "text.npz: the file is not a tinydiff checkpoint",
+    "--checkpoint RUN/checkpoint.npz --image none.png": "none.png: No such file or directory",
+    "--checkpoint RUN/checkpoint.npz --image text.npz": "text.npz is not a picture that can be",
 }
 
 
@@ -152,7 +204,10 @@ def test_refuses_in_one_sentence_and_leaves_nothing(command, message, classifier
     damaged.mkdir(exist_ok=True)
     (damaged / "checkpoint.npz").write_text("hello")
     before = everything_in(here)
-    words = [str(classifier[0].parent) if word == "OUT" else word for word in command.split()]
+    Image.new("RGB", (64, 64)).save(here / "good.png")
+    places = {"OUT": classifier[0].parent, "RUN": classifier[0]}
+    words = [str(Path(*(places.get(p, p) for p in word.split("/")))) for word in command.split()]
+    before = everything_in(here)
     error = call(small_classify(), *words).error()
     assert error.startswith("classify.py: ")
     assert message in error
@@ -160,26 +215,25 @@ def test_refuses_in_one_sentence_and_leaves_nothing(command, message, classifier
 
 
 def test_a_diffusion_model_is_not_a_classifier(runs, here):
-    write_drawn(here / "good.npz", np.zeros((1, 8, 8, 3), np.uint8), np.zeros(1, int))
+    write_drawn(here / "good.npz", np.zeros((1, 28, 28, 1), np.uint8), np.zeros(1, int))
     options = ("--out", runs.labelled.parent, "--name", runs.labelled.name)
     error = call(small_classify(), "--judge", "good.npz", *options).error()
-    assert "is not a classifier's" in error
+    assert "not a classifier's" in error
 
 
 def test_help_names_what_it_writes():
     ended = subprocess.run([*SCRIPT, "--help"], capture_output=True, text=True)
     assert ended.returncode == 0
-    for name in ("runs/NAME/", "loss.png", "mistakes.png", "log", "checkpoint"):
+    files = ("loss.png", "mistakes.png", "confusion.png", "log", "checkpoint")
+    for name in ("runs/NAME/", "MODEL-DATA", *files):
         assert name in ended.stdout
 
 
 def test_the_script_itself_refuses(here):
-    command = [*SCRIPT, "--judge", "x.npz"]
+    command = [*SCRIPT, "--checkpoint", "none.npz", "--image", "x.png"]
     wrong = subprocess.run(command, capture_output=True, text=True)
     assert wrong.returncode == 1
-    assert wrong.stderr.startswith(
-        "classify.py: runs/classify-digits/checkpoint.npz does not exist"
-    )
+    assert wrong.stderr.startswith("classify.py: none.npz does not exist")
     assert wrong.stderr.count("\n") == 1
 
 
@@ -189,5 +243,5 @@ def test_learns_the_digits(here):
     pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
     module = load("classify")
     module.DATA["digits"] = functools.partial(module.DATA["digits"], count=4000)
-    ended = call(module, "--epochs", 2)
+    ended = call(module, "--epochs", 3)
     assert float(re.search(r"test accuracy (.*?)%", ended.out)[1]) > 75

@@ -9,7 +9,7 @@ import types
 
 import numpy as np
 import pytest
-from example_runs import EXAMPLES, call, everything_in, small_ddpm, with_few_digits
+from example_runs import EXAMPLES, call, everything_in, small_ddpm, with_few_digits, write_pictures
 
 from tinydiff import data, metrics
 from tinydiff.files import replacing
@@ -109,14 +109,37 @@ def test_trains_the_judge_if_there_is_none(out, here):
     assert table(again) == table(ended)
 
 
+def test_pictures_of_ones_own_in_colour(runs, here):
+    """A model that learned from a folder, against every tenth picture of such a folder."""
+    for name, brightness in (("cats", 120), ("dogs", 250)):
+        write_pictures(here / "classes" / name, 200, brightness)
+    module = small_evaluate()
+    small = {"widths": (8, 8), "blocks": (0, 1), "batch_size": 20, "epochs": 2}
+    module.metrics.judge_of = functools.partial(metrics.judge_of, **small)
+    command = (runs.labelled / "checkpoint.npz", "--data", "classes", "--count", 40, "--steps", 1)
+    ended = call(module, *command)
+    assert "There is no judge in runs/classify-classes yet: it is trained now" in ended.out
+    assert list(table(ended)) == ROWS
+    assert "40 pictures against 40 of classes-test" in ended.out
+    kind = metrics.Recogniser.load(here / "runs" / "classify-classes" / "checkpoint.npz").settings
+    assert kind["kind"] == "resnet" and kind["image"] == [8, 8, 3] and kind["recipe"]["flip"]
+    few = [write_pictures(here / "few" / name, 30, 120) for name in ("cats", "dogs")]
+    error = call(module, *command, "--data", few[0].parent).error()
+    assert "few-test holds 6 pictures, expected 40 or more" in error
+    for folder in (here / "classes").iterdir():
+        folder.rename(folder.with_name(f"more-{folder.name}"))
+    error = call(module, *command).error()
+    assert "the model draws cats, dogs, but the classes of classes are more-cats" in error
+
+
 REFUSED = {
     "nothing.npz": "nothing.npz does not exist: train with examples/ddpm.py first",
     "text.npz": "text.npz: the file is not a tinydiff checkpoint",
-    "drawn.npz": "--data: which pictures should they be like?  One of digits, mnist",
+    "drawn.npz": "--data: which pictures should they be like?  digits, mnist",
     "few.npz --data digits": "few.npz holds 39 pictures, expected 40 or more",
     "colour.npz --data digits": "pictures of (28, 28, 3), those of digits are (28, 28, 1)",
     "floats.npz --data digits": "is not a file that examples/sample.py has written",
-    "drawn.npz --data cats": "--data: invalid choice: 'cats'",
+    "drawn.npz --data cats": "--data is 'cats', expected digits, mnist, fashion-mnist, cifar10, or",
     "drawn.npz --count 39": "--count: '39' is not a whole number from 40 on",
     "drawn.npz --guidance nan": "--guidance: 'nan' is not a finite number",
 }

@@ -6,7 +6,7 @@ import pytest
 from example_runs import EXAMPLES, call, everything_in, load
 
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
-CHECKPOINT = ("edit", "evaluate", "guidance", "likelihood", "sample", "samplers")
+CHECKPOINT = ("edit", "evaluate", "guidance", "likelihood", "neighbours", "sample", "samplers")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tinydiff.data import Dataset
 from tinydiff.images import to_float
 from tinydiff.kernels import workers
 from tinydiff.metrics import agreement
-from tinydiff.models import Classifier
+from tinydiff.models import Classifier, ResNet
 from tinydiff.training import TrainingStopped
 
 SMALL = {"widths": (16, 16)}
@@ -168,10 +168,10 @@ def test_accuracy_score_refuses_other_data():
 def test_a_judge_comes_back_from_its_run(tmp_path):
     dataset = stripes(60, 0)
     td.seed(3)
-    judge = metrics.train_judge(dataset, tmp_path, epochs=2, batch_size=20, lr=1e-2, **SMALL)
+    made = metrics.train_classifier(dataset, tmp_path, epochs=2, batch_size=20, lr=1e-2, **SMALL)
     state = td.load(tmp_path / "checkpoint.npz")
     assert state["step"] == 6
-    weight = judge.head.weight.numpy()
+    weight = made.model.head.weight.numpy()
     assert np.array_equal(weight, state["ema"]["weights"]["head.weight"]), "not the averaged ones"
     again = metrics.load_judge(tmp_path / "checkpoint.npz")
     assert np.array_equal(again.head.weight.numpy(), weight)
@@ -215,7 +215,7 @@ def test_a_judge_that_was_interrupted_is_trained_on(tmp_path, capsys):
         return made
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingStopped, match="2 of 3"):
-        patch.setattr("tinydiff.metrics.judge.classifier_trainer", interrupted)
+        patch.setattr("tinydiff.metrics.classifying.classifier_trainer", interrupted)
         metrics.judge_of(stripes(60, 0), tmp_path / "part", **recipe)
     capsys.readouterr()
     td.seed(5)
@@ -231,6 +231,25 @@ def test_a_judge_that_was_interrupted_is_trained_on(tmp_path, capsys):
         metrics.judge_of(stripes(60, 0), tmp_path / "part", **recipe | {"epochs": 2})
 
 
+def test_the_judge_of_other_pictures_is_refused(tmp_path):
+    recipe = {"epochs": 1, "batch_size": 20, **SMALL}
+    metrics.judge_of(stripes(60, 0), tmp_path, **recipe)
+    with pytest.raises(ValueError, match=r"its classes is .*'plain'.*expected .*'a'"):
+        metrics.judge_of(stripes(60, 0, tuple("abcd")), tmp_path, **recipe)
+    larger = Dataset("large", np.zeros((60, 9, 9, 1), np.uint8), np.zeros(60, int), ("a",))
+    with pytest.raises(ValueError, match=r"other pictures than large: its image is \(8, 8, 1\)"):
+        metrics.judge_of(larger, tmp_path, **recipe)
+
+
+def test_a_judge_of_colour_is_a_residual_network(tmp_path):
+    grey = stripes(60, 0)
+    colour = Dataset("colour", grey.images.repeat(3, axis=3), grey.labels, grey.classes)
+    recipe = {"epochs": 1, "batch_size": 20, "widths": (8, 8), "blocks": (0, 1)}
+    assert type(metrics.judge_of(colour, tmp_path, **recipe)) is ResNet
+    recipe = td.load(tmp_path / "checkpoint.npz")["settings"]["recipe"]
+    assert recipe["flip"] and recipe["shift"]
+
+
 def test_a_judge_that_cannot_be_trained_draws_no_numbers_either(tmp_path):
     td.seed(1)
     nameless = Dataset("nameless", PICTURES)
@@ -242,13 +261,13 @@ def test_a_judge_that_cannot_be_trained_draws_no_numbers_either(tmp_path):
 
 
 def test_a_judge_is_refused_half_trained(tmp_path):
-    metrics.train_judge(stripes(60, 0), tmp_path, epochs=1, batch_size=20, **SMALL)
+    metrics.train_classifier(stripes(60, 0), tmp_path, epochs=1, batch_size=20, **SMALL)
     path = tmp_path / "checkpoint.npz"
     td.save(path, td.load(path) | {"step": 1})
     with pytest.raises(ValueError, match="is half trained, 1 of 3 steps"):
         metrics.load_judge(path)
     td.save(path, {"settings": {}})
-    with pytest.raises(ValueError, match="is not a classifier's"):
+    with pytest.raises(ValueError, match="not a classifier's"):
         metrics.load_judge(path)
 
 

@@ -1,14 +1,10 @@
 """Precision and recall against a pair-by-pair count, hand-made clouds, and repeated draws."""
 
-import importlib
-
 import numpy as np
 import pytest
 
 from tinydiff.metrics import precision_recall
 from tinydiff.metrics.precision_recall import within
-
-module = importlib.import_module("tinydiff.metrics.precision_recall")
 
 
 def by_pairs(points, sample, k):
@@ -25,7 +21,7 @@ def by_pairs(points, sample, k):
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_counts_as_the_paper_does(k, rng, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 200)  # several chunks
+    monkeypatch.setattr("tinydiff.metrics.distances.CHUNK", 200)  # several chunks
     real = 100 + rng.standard_normal((40, 3))  # far from 0, where squares cancel
     drawn = 101.5 + rng.standard_normal((31, 3))
     precision, recall = precision_recall(real, drawn, k=k)

@@ -4,7 +4,8 @@ Built in: ``digits``.  Found or downloaded: ``mnist``, ``fashion_mnist``, ``cifa
 pictures: ``image_folder``.  Each returns a ``Dataset``, a class for each picture.  Built in, too:
 ``shapes`` and ``scattered_digits``, with boxes and masks of several objects in each: ``Scenes``.
 ``Batches`` and ``ordered`` draw from both.  ``load_drawn`` reads what examples/sample.py has drawn,
-``read_picture`` a picture in a file.
+``read_picture`` and ``read_square`` a picture in a file.  ``train_and_test`` finds what to learn
+classes from, and what to test that on.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,17 +19,24 @@ from tinydiff.data.download import DatasetNotFoundError
 from tinydiff.data.drawn import is_drawn, load_drawn
 from tinydiff.data.folder import image_folder
 from tinydiff.data.mnist import fashion_mnist, mnist
-from tinydiff.data.picture import read_picture
+from tinydiff.data.picture import read_picture, read_square
 from tinydiff.data.scattered import scattered_digits
 from tinydiff.data.scenes import NOTHING, Scene, Scenes, semantic_masks
 from tinydiff.data.shapes import shapes
+from tinydiff.data.splits import hold_out, learned_from, short_name, train_and_test
 
 MNIST_LIKE: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
     {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
 )
 """By name, those of 28×28 grey pictures in ten classes: MNIST_LIKE[name]("train"), or ("test")."""
 
+LABELLED: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
+    {**MNIST_LIKE, "cifar10": cifar10}
+)
+"""By name, all that have a class for each picture, and a part to test on."""
+
 __all__ = [
+    "LABELLED",
     "MNIST_LIKE",
     "NOTHING",
     "Batches",
@@ -39,13 +47,18 @@ __all__ = [
     "cifar10",
     "digits",
     "fashion_mnist",
+    "hold_out",
     "image_folder",
     "is_drawn",
+    "learned_from",
     "load_drawn",
     "mnist",
     "ordered",
     "read_picture",
+    "read_square",
     "scattered_digits",
     "semantic_masks",
     "shapes",
+    "short_name",
+    "train_and_test",
 ]

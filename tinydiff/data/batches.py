@@ -1,8 +1,9 @@
 """Batches of a data set: shuffled without end for training, once in order for evaluation.
 
 A training stream is a pure function of (seed, step).  Epoch e shuffles with a generator seeded by
-(seed, e), step s flips with one seeded by (seed, s, 1): a run that resumes at step s needs no other
-state to see exactly the batches that an uninterrupted one would have seen.
+(seed, e), step s flips with one seeded by (seed, s, 1) and shifts with one seeded by (seed, s, 2):
+a run that resumes at step s needs no other state to see exactly the batches that an uninterrupted
+one would have seen.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tinydiff.data.augment import shifted
 from tinydiff.data.dataset import Dataset
 from tinydiff.data.scenes import Scenes
 from tinydiff.images import check_value_range, to_float
@@ -24,13 +26,15 @@ class Batches:
 
     Every batch is (x, y): x float32 (batch_size, H + 2 pad, W + 2 pad, C) in ``value_range``,
     padded all around with its lowest value (black); y int64 (batch_size,), or None for a data set
-    without labels.  ``flip`` mirrors each image left to right with probability 1/2.  Of `Scenes`
-    it is (x, labels, boxes, instances), flipped and padded alike.
+    without labels.  ``flip`` mirrors each image left to right with probability 1/2; ``shift``
+    moves each by up to so many pixels both ways, its border repeated (`augment.shifted`).
+    Of `Scenes` it is (x, labels, boxes, instances), flipped and padded alike, but not shifted:
+    objects would leave the picture.
     ``len(batches)`` is the number of batches in an epoch; the images left over sit out until the
     next shuffle.  Iterating starts at step 0 and never ends.
 
-    Raises ValueError for a batch_size that is not in 1 ... len(dataset), a negative pad or seed,
-    or an empty value range.
+    Raises ValueError for a batch_size that is not in 1 ... len(dataset), a negative pad, shift or
+    seed, shifted `Scenes`, or an empty value range.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Batches:
         *,
         seed: int = 0,
         flip: bool = False,
+        shift: int = 0,
         pad: int = 0,
         value_range: tuple[float, float] = (-1.0, 1.0),
     ) -> None:
@@ -50,10 +55,15 @@ class Batches:
             )
         if seed < 0:
             raise ValueError(f"seed must not be negative, got {seed}")
+        if shift < 0:
+            raise ValueError(f"shift must not be negative (pixels), got {shift}")
+        if shift and isinstance(dataset, Scenes):
+            raise ValueError(f"shift is {shift}, but objects of {dataset.name} would leave it")
         self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed
         self.flip = flip
+        self.shift = shift
         self.pad = pad
         self.value_range = value_range
         self._shuffled: tuple[int, np.ndarray] | None = None  # the last epoch asked for
@@ -68,11 +78,14 @@ class Batches:
         epoch, position = divmod(step, len(self))
         start = position * self.batch_size
         chosen = self._order(epoch)[start : start + self.batch_size]
-        mirrored = None
+        mirrored = moved = None
+        # The third number keeps these streams apart, and from the shuffles, seeded by two.
         if self.flip:
-            # The third number keeps this stream apart from the shuffles, seeded by two.
             mirrored = np.random.default_rng([self.seed, step, 1]).random(self.batch_size) < 0.5
-        return _batch(self.dataset, chosen, self.pad, self.value_range, mirrored)
+        if self.shift:
+            rng = np.random.default_rng([self.seed, step, 2])
+            moved = rng.integers(-self.shift, self.shift + 1, (self.batch_size, 2))
+        return _batch(self.dataset, chosen, self.pad, self.value_range, mirrored, moved)
 
     def __iter__(self) -> Iterator[Batch]:
         step = 0
@@ -115,10 +128,13 @@ def _batch(
     pad: int,
     value_range: tuple[float, float],
     mirrored: np.ndarray | None = None,
+    moved: np.ndarray | None = None,
 ) -> Batch:
     images = dataset.images[chosen]
     if mirrored is not None:
         images[mirrored] = images[mirrored, :, ::-1]
+    if moved is not None:
+        images = shifted(images, moved)
     x = to_float(images, value_range)
     if pad:
         border = ((0, 0), (pad, pad), (pad, pad), (0, 0))

@@ -73,7 +73,7 @@ def cifar10(split: str = "train") -> Dataset:
         )
     # Planes of red, green and blue become pixels; contiguous, so that taking a batch is fast.
     images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return Dataset(f"cifar-10-{split}", np.ascontiguousarray(images), labels, CLASSES)
+    return Dataset(f"cifar10-{split}", np.ascontiguousarray(images), labels, CLASSES)
 
 
 def _unpacked(split: str) -> dict[str, bytes] | None:

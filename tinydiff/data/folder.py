@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tinydiff.data.dataset import Dataset
-from tinydiff.data.picture import opened, resized
+from tinydiff.data.picture import opened, square
 
 NAMED = 20  # files at most that a warning names one by one
 
@@ -43,7 +43,7 @@ def image_folder(path: str | os.PathLike, size: int = 32, *, grey: bool = False)
     pictures, names = [], []
     for name, file in tqdm(found, desc=f"reading {root.name}", delay=2, leave=False):
         try:
-            pictures.append(_picture(file, size, grey))
+            pictures.append(square(opened(file, size), size, grey))
             names.append(name)
         except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
             reason = "no picture" if "cannot identify" in str(error) else error
@@ -80,12 +80,3 @@ def _files(root: Path) -> tuple[list[Path], dict[str, list[Path]]]:
             if below:
                 by_class[entry.name] = below
     return direct, by_class
-
-
-def _picture(file: Path, size: int, grey: bool) -> np.ndarray:
-    """One file as uint8 (size, size, 1 or 3)."""
-    image = opened(file, size).convert("L" if grey else "RGB")
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.crop((left, top, left + side, top + side))
-    return resized(square, size, size)

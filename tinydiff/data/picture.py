@@ -21,15 +21,30 @@ def read_picture(path: str | os.PathLike, longest: int, *, multiple: int = 1) ->
     """
     if not 1 <= multiple <= longest:
         raise ValueError(f"expected 1 ≤ multiple ≤ longest, got {multiple} and {longest}")
+    image = _readable(path, longest).convert("RGB")
+    factor = longest / max(image.size) / multiple
+    width, height = (multiple * max(1, round(factor * side)) for side in image.size)
+    return resized(image, width, height)
+
+
+def read_square(path: str | os.PathLike, size: int, *, grey: bool = False) -> np.ndarray:
+    """The picture's centre, cut out square and resized, as `image_folder` does it.
+
+    uint8 (size, size, 3), or (size, size, 1) if ``grey``.  Raises as `read_picture`.
+    """
+    if size < 1:
+        raise ValueError(f"size must be at least 1, got {size}")
+    return square(_readable(path, size), size, grey)
+
+
+def _readable(path: str | os.PathLike, size: int):
+    """`opened`, whose errors are FileNotFoundError and its like, or else ValueError."""
     try:
-        image = opened(Path(path), longest).convert("RGB")
+        return opened(Path(path), size)
     except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
         if isinstance(error, OSError) and error.errno:
             raise
         raise ValueError(f"{os.fspath(path)} is not a picture that can be read") from error
-    factor = longest / max(image.size) / multiple
-    width, height = (multiple * max(1, round(factor * side)) for side in image.size)
-    return resized(image, width, height)
 
 
 def opened(file: Path, size: int):
@@ -46,6 +61,14 @@ def opened(file: Path, size: int):
             # A JPEG can be decoded at a fraction of its size, many times faster.
             image.draft(None, (4 * size, 4 * size))
             return _opaque_bytes(ImageOps.exif_transpose(image))
+
+
+def square(image, size: int, grey: bool) -> np.ndarray:
+    """The centre of a Pillow image, as large as fits, as uint8 (size, size, 1 or 3)."""
+    image = image.convert("L" if grey else "RGB")
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return resized(image.crop((left, top, left + side, top + side)), size, size)
 
 
 def resized(image, width: int, height: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tinydiff import images
 from tinydiff.backend import randn, to_numpy
+from tinydiff.data import learned_from
 from tinydiff.diffusion.denoiser import denoiser
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.diffusion.guidance import classifier_free
@@ -74,10 +75,7 @@ class Pipeline:
 
     def learned_from(self, known: Collection[str]) -> str:
         """Which of the data sets ``known`` by name it learned from; ValueError if from another."""
-        name = self.settings.get("data", "").removesuffix("-train")
-        if name not in known:
-            raise ValueError(f"the model learned from {name!r}, expected {', '.join(known)}")
-        return name
+        return learned_from(self.settings, known)
 
     def denoising(
         self,

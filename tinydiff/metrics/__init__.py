@@ -9,19 +9,22 @@ classifier_accuracy_score(data.Dataset("drawn", pictures, labels, test.classes),
 """
 
 from tinydiff.metrics.agreement import classifier_accuracy_score, label_agreement
+from tinydiff.metrics.classifying import classifier_trainer, train_classifier
 from tinydiff.metrics.estimate import Estimate, jackknife, share
-from tinydiff.metrics.features import features, predict
+from tinydiff.metrics.features import features, logits, predict
 from tinydiff.metrics.frechet import (
     frechet_distance,
     frechet_distance_of_gaussians,
     unbiased_frechet_distance,
 )
-from tinydiff.metrics.judge import classifier_trainer, judge_of, load_judge, train_judge
+from tinydiff.metrics.judge import judge_of, judge_recipe, load_judge
 from tinydiff.metrics.mix import evenly, same_mix
 from tinydiff.metrics.precision_recall import precision_recall
+from tinydiff.metrics.recogniser import Recogniser
 
 __all__ = [
     "Estimate",
+    "Recogniser",
     "classifier_accuracy_score",
     "classifier_trainer",
     "evenly",
@@ -30,12 +33,14 @@ __all__ = [
     "frechet_distance_of_gaussians",
     "jackknife",
     "judge_of",
+    "judge_recipe",
     "label_agreement",
     "load_judge",
+    "logits",
     "precision_recall",
     "predict",
     "same_mix",
     "share",
-    "train_judge",
+    "train_classifier",
     "unbiased_frechet_distance",
 ]

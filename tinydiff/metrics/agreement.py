@@ -14,9 +14,10 @@ from __future__ import annotations
 import numpy as np
 
 from tinydiff.data import Dataset
+from tinydiff.metrics.classifying import classifier_trainer
 from tinydiff.metrics.estimate import Estimate, share
 from tinydiff.metrics.features import predict
-from tinydiff.metrics.judge import classifier_trainer
+from tinydiff.metrics.judge import judge_recipe
 from tinydiff.nn import Module
 
 
@@ -41,12 +42,12 @@ def classifier_accuracy_score(
     steps: int = 1400,
     seed: int = 0,
     progress: bool = False,
-    **recipe,
+    **changes,
 ) -> Estimate:
     """The accuracy on real pictures, ``test``, of a classifier that has seen drawn ones only.
 
-    It is trained as the judge is (`classifier_trainer`, ``recipe``), for as many steps however
-    many pictures there are; give as many of each class.  The error is that of the test pictures:
+    It is trained as the judge is (`judge_recipe`, with ``changes``), for as many steps however many
+    pictures there are; give as many of each class.  The error is that of the test pictures:
     training anew, on other pictures, changes the score too.
     Raises ValueError if the two data sets have other classes, or pictures of another shape.
     """
@@ -58,6 +59,8 @@ def classifier_accuracy_score(
             raise ValueError(f"drawn: expected {what} {b} as in {test.name}, got {a}")
     from tqdm import tqdm  # see tinydiff/training/progress.py
 
+    recipe = judge_recipe(drawn.images.shape[3]) | changes
+    del recipe["epochs"]
     trainer = classifier_trainer(drawn, steps, seed=seed, **recipe)
     for _ in tqdm(trainer.run(until=steps), total=steps, unit="step", disable=not progress):
         pass

@@ -32,9 +32,14 @@ def features(model: Module, images: np.ndarray, *, progress: bool = False) -> np
     return _outputs(_Features(model), images, progress)
 
 
+def logits(model: Module, images: np.ndarray) -> np.ndarray:
+    """What the model says of each picture, (N, classes); arguments as in `features`."""
+    return _outputs(model, images)
+
+
 def predict(model: Module, images: np.ndarray) -> np.ndarray:
     """The most likely class, int64 (N,), of each picture; arguments as in `features`."""
-    return _outputs(model, images).argmax(axis=1)
+    return logits(model, images).argmax(axis=1)
 
 
 class _Features(Module):

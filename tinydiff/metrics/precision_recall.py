@@ -16,14 +16,12 @@ Models", 2019, section 3 and algorithm 1.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
 
 import numpy as np
 
 from tinydiff.metrics.checks import two_samples
+from tinydiff.metrics.distances import squared_distances
 from tinydiff.metrics.estimate import Estimate, share
-
-CHUNK = 1 << 22  # distances held at a time
 
 
 def precision_recall(
@@ -45,17 +43,6 @@ def within(points: np.ndarray, sample: np.ndarray, k: int) -> np.ndarray:
     if not 1 <= operator.index(k) < len(sample):
         raise ValueError(f"k: expected 1 … {len(sample) - 1}, fewer than pictures, got {k}")
     # A picture is its own nearest neighbour, at distance 0: place 0 of the sorted distances.
-    radii = [np.partition(d, k, axis=1)[:, k] for d in _squared_distances(sample, sample)]
+    radii = [np.partition(d, k, axis=1)[:, k] for d in squared_distances(sample, sample)]
     radii = np.concatenate(radii)
-    return np.concatenate([(d <= radii).any(axis=1) for d in _squared_distances(points, sample)])
-
-
-def _squared_distances(points: np.ndarray, sample: np.ndarray) -> Iterator[np.ndarray]:
-    """‖p − s‖² = ‖p‖² − 2 p·s + ‖s‖², some rows (…, N) at a time: one matrix product each."""
-    centre = sample.mean(axis=0)  # small numbers lose less where large squares cancel
-    points, sample = points - centre, sample - centre
-    squares = np.square(sample).sum(axis=1)
-    rows = max(1, CHUNK // len(sample))
-    for start in range(0, len(points), rows):
-        p = points[start : start + rows]
-        yield np.square(p).sum(axis=1, keepdims=True) - 2 * (p @ sample.T) + squares
+    return np.concatenate([(d <= radii).any(axis=1) for d in squared_distances(points, sample)])

@@ -1,6 +1,16 @@
 """Networks."""
 
-from tinydiff.models.classifier import Classifier, NoisyClassifier
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from tinydiff.models.classifier import Classifier, ImageClassifier, NoisyClassifier
 from tinydiff.models.detector import Detector
 from tinydiff.models.ladder import LadderDecoders
+from tinydiff.models.resnet import ResNet
 from tinydiff.models.unet import UNet
+from tinydiff.models.vgg import VGG
+
+CLASSIFIERS: Mapping[str, type[ImageClassifier]] = MappingProxyType(
+    {"plain": Classifier, "resnet": ResNet, "vgg": VGG}
+)
+"""By name, those that say what a picture shows."""

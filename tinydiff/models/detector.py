@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinydiff import nn, ops
-from tinydiff.models.blocks import ResidualBlock, zero_init
+from tinydiff.models.blocks import residual_stages, zero_init
 from tinydiff.nn.checks import at_least_one
 from tinydiff.tensor import Tensor
 
@@ -45,27 +45,13 @@ class Detector(nn.Module):
     ):
         super().__init__()
         at_least_one("Detector", in_channels=in_channels, channels=channels, patch=patch)
-        at_least_one("Detector", norm_groups=norm_groups)
-        if not widths or len(widths) != len(blocks) or min(blocks) < 0:
-            raise ValueError(
-                f"Detector: widths {tuple(widths)}, blocks {tuple(blocks)}: "
-                "expected one number of blocks ≥ 0 for each width"
-            )
-        if any(width < 1 or width % norm_groups for width in widths):
-            raise ValueError(
-                f"Detector: norm_groups={norm_groups} does not divide the widths {tuple(widths)}"
-            )
         self.in_channels, self.patch = in_channels, patch
         self.stride = patch * 2 ** (len(widths) - 1)
-        layers: list[nn.Module] = []
-        before, step = in_channels * patch**2, 1
-        for width, count in zip(widths, blocks, strict=True):
-            layers.append(nn.Conv2d(before, width, 3, stride=step, padding=1))
-            layers += [ResidualBlock(width, width, groups=norm_groups) for _ in range(count)]
-            before, step = width, 2
-        self.body = nn.Sequential(*layers)
-        self.norm = nn.GroupNorm(norm_groups, before, silu=True)
-        self.head = zero_init(nn.Linear(before, channels))
+        self.body = residual_stages(
+            "Detector", in_channels * patch**2, widths, blocks, groups=norm_groups
+        )
+        self.norm = nn.GroupNorm(norm_groups, widths[-1], silu=True)
+        self.head = zero_init(nn.Linear(widths[-1], channels))
 
     def forward(self, x) -> Tensor:
         x = x if isinstance(x, Tensor) else Tensor(x)

@@ -35,6 +35,10 @@ class TrainingStopped(SystemExit):
     """Ctrl-C, after all is saved.  If nobody catches it, Python prints its text and ends."""
 
 
+class HalfTrained(ValueError):
+    """A run that has not come to its end, where a finished one is needed."""
+
+
 def train(
     trainer: Trainer,
     steps: int,
@@ -71,15 +75,21 @@ def trained_weights(state: Mapping) -> dict:
 
 
 def load_run(
-    path: str | os.PathLike, make: Callable[[dict], Whole], *, kind: str, example: str
+    path: str | os.PathLike,
+    make: Callable[[dict], Whole],
+    *,
+    kind: str,
+    example: str,
+    finished: bool = False,
 ) -> Whole:
     """``make(settings)`` of a run's checkpoint, its ``.model`` with the averaged weights.
 
-    make     from the run's settings to something that has a network in ``model``
-    kind     what it is, for the error: "a detector"
-    example  the script that trains it
+    make      from the run's settings to something that has a network in ``model``
+    kind      what it is, for the error: "a detector"
+    example   the script that trains it
+    finished  whether to refuse a run that has not taken all ``steps`` of its settings
 
-    Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
+    Raises FileNotFoundError, CheckpointError for a file that holds no such run, or HalfTrained.
     """
     if not os.path.exists(path):
         raise FileNotFoundError(f"{os.fspath(path)} does not exist: train with {example} first")
@@ -87,10 +97,16 @@ def load_run(
     try:
         whole = make(state["settings"])
         whole.model.load_state_dict(trained_weights(state))
+        half = finished and state["step"] < state["settings"]["steps"]
     except (LookupError, TypeError, ValueError) as error:
         raise checkpoint.CheckpointError(
             f"{os.fspath(path)}: a checkpoint, but not {kind}'s ({type(error).__name__}: {error})"
         ) from None
+    if half:
+        raise HalfTrained(
+            f"{os.fspath(path)} is half trained, {state['step']} of {state['settings']['steps']} "
+            "steps: the command that trains it goes on with it"
+        )
     return whole
 
 

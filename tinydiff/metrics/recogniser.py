@@ -1,0 +1,72 @@
+"""A classifier as one thing: the settings it was made from, its network, the names of its classes.
+
+recogniser = Recogniser.load("runs/resnet-mnist/checkpoint.npz")
+recogniser(images)                                        # how likely each class is
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from tinydiff import ops
+from tinydiff.backend import to_numpy
+from tinydiff.data import read_square
+from tinydiff.metrics.features import logits
+from tinydiff.models import CLASSIFIERS
+from tinydiff.training import load_run
+
+
+class Recogniser:
+    """Made from ``settings``, which go into the checkpoint beside the weights:
+
+    model    keyword settings of the network, in_channels and num_classes among them
+
+    and, since older runs lack them,
+
+    kind     a name in `models.CLASSIFIERS`; else "plain"
+    image    [H, W, C] of the pictures it learned from; else of MNIST's size
+    classes  names of the classes; else their numbers
+
+    Called as recogniser(images): uint8 (N, H, W, C) → probabilities, float (N, classes).
+    Raises ValueError, LookupError or TypeError for settings that lack something or have what there
+    is not.
+    """
+
+    def __init__(self, settings: Mapping):
+        kind = settings.get("kind", "plain")
+        if kind not in CLASSIFIERS:
+            raise ValueError(f"kind: expected one of {', '.join(CLASSIFIERS)}, got {kind!r}")
+        self.settings = settings
+        self.model = CLASSIFIERS[kind](**settings["model"])
+        self.image = tuple(settings.get("image", (28, 28, self.model.in_channels)))
+        numbers = map(str, range(self.model.num_classes))
+        self.classes = tuple(settings.get("classes", numbers))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, *, finished: bool = False) -> Recogniser:
+        """From the checkpoint of a training run, with its averaged weights.
+
+        finished  refuse a run that has not come to its end
+
+        Raises FileNotFoundError, CheckpointError for a file that holds no such run, or HalfTrained.
+        """
+        return load_run(
+            path, cls, kind="a classifier", example="examples/classify.py", finished=finished
+        )
+
+    def read(self, path: str | os.PathLike) -> np.ndarray:
+        """A picture in a file as it knows them: its centre, uint8 ``image``.
+
+        What is grey is light on a dark ground in all data sets here: where the border is lighter
+        than a middle grey, as on paper, it is inverted.  Raises as `data.read_square` does.
+        """
+        grey = self.image[2] == 1
+        picture = read_square(path, self.image[0], grey=grey)
+        border = np.concatenate([picture[[0, -1]].ravel(), picture[:, [0, -1]].ravel()])
+        return 255 - picture if grey and border.mean() > 127 else picture
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return to_numpy(ops.softmax(logits(self.model, images)).data)
