@@ -1,9 +1,12 @@
-"""The two blocks a diffusion U-Net is made of; the residual one serves other networks too.
+"""The two blocks a diffusion U-Net is made of; the residual one, and rows of it, serve others too.
 
 Source: J. Ho et al., "Denoising diffusion probabilistic models", 2020, appendix B.
 """
 
+from collections.abc import Sequence
+
 from tinydiff import nn, ops
+from tinydiff.nn.checks import at_least_one
 from tinydiff.tensor import Tensor
 
 
@@ -40,6 +43,35 @@ class ResidualBlock(nn.Module):
             h = h + self.embed(embedding).reshape(len(x), 1, 1, -1)
         h = self.conv2(self.dropout(self.norm2(h)))
         return h + (x if self.shortcut is None else self.shortcut(x))
+
+
+def residual_stages(
+    owner: str, in_channels: int, widths: Sequence[int], blocks: Sequence[int], *, groups: int
+) -> nn.Sequential:
+    """At each resolution a 3×3 convolution to its width, then so many `ResidualBlock`s.
+
+    (N, H, W, in_channels) → (N, H', W', widths[-1]): the first convolution keeps the resolution,
+    the others, of stride 2, halve it, odd sides rounded up.  What comes out is not normalised yet.
+    Raises ValueError, in the name of ``owner``, unless there is a number of blocks for each width
+    and ``groups`` divides the widths.
+    """
+    at_least_one(owner, in_channels=in_channels, norm_groups=groups)
+    if not widths or len(widths) != len(blocks) or min(blocks) < 0:
+        raise ValueError(
+            f"{owner}: widths {tuple(widths)}, blocks {tuple(blocks)}: "
+            "expected one number of blocks ≥ 0 for each width"
+        )
+    if any(width < 1 or width % groups for width in widths):
+        raise ValueError(
+            f"{owner}: norm_groups={groups} does not divide the widths {tuple(widths)}"
+        )
+    layers: list[nn.Module] = []
+    before, stride = in_channels, 1
+    for width, count in zip(widths, blocks, strict=True):
+        layers.append(nn.Conv2d(before, width, 3, stride=stride, padding=1))
+        layers += [ResidualBlock(width, width, groups=groups) for _ in range(count)]
+        before, stride = width, 2
+    return nn.Sequential(*layers)
 
 
 class SelfAttentionBlock(nn.Module):
