@@ -24,10 +24,10 @@ import tinydiff as td
 from tinydiff import data, images, models, optim, plots, training, vision
 from tinydiff.commandline import parser, run, run_folder, whole
 
-SIDE = 64
+SIDE = 96
 NETWORK = {"widths": (32, 64, 128), "blocks": (1, 2, 3), "patch": 4}  # that of examples/detect.py
-BATCH, LR = 64, 2e-3
-WEIGHTS = {"l2": 100.0, "smooth_l1": 5.0, "giou": 2.0, "none": 0.0}  # λ, of the box in the loss
+BATCH, LR = 32, 2e-3
+WEIGHTS = {"l2": 50.0, "smooth_l1": 10.0, "giou": 1.0, "none": 0.0}  # λ, of the box in the loss
 SHOWN = 8  # test scenes in boxes.png
 
 
@@ -104,7 +104,7 @@ def trainer_of(
 def draw(target: Path, test: data.Scenes, rows: dict[str, list[vision.Objects]]) -> None:
     """Test scenes, a row for the truth and one for what was found."""
     pictures = [
-        vision.draw_objects(picture, objects, test.classes, scale=3)
+        vision.draw_objects(picture, objects, test.classes, scale=2)
         for row in rows.values()
         for picture, objects in zip(test.images[:SHOWN], row, strict=False)
     ]
@@ -118,7 +118,7 @@ def locate(checkpoint: Path, file: Path) -> None:
     picture = data.read_picture(file, SIDE, multiple=localiser.model.stride)
     (found,) = localiser(picture[None])
     target = checkpoint.with_name(f"{file.stem}-located.png")
-    images.save_png(target, vision.draw_objects(picture, found, localiser.classes, scale=5))
+    images.save_png(target, vision.draw_objects(picture, found, localiser.classes, scale=4))
     height, width = picture.shape[:2]
     print(
         f"{localiser.classes[found.labels[0]]} {found.scores[0]:.0%} at "
@@ -129,7 +129,7 @@ def locate(checkpoint: Path, file: Path) -> None:
 def parse_arguments():
     options = parser(__doc__, "--seed", "--name", "--out", name="localise-LOSS")
     options.add_argument("--box-loss", choices=list(WEIGHTS), default="giou", help="of the box")
-    options.add_argument("--steps", type=whole(1), default=6000, help="steps to train")
+    options.add_argument("--steps", type=whole(1), default=8000, help="steps to train")
     options.add_argument("--scenes", type=whole(BATCH), default=20_000, help="to learn from")
     options.add_argument("--test-scenes", type=whole(1), default=2000, help="scenes to measure on")
     options.add_argument("--backbone", type=Path, metavar="NPZ", help="a run's, to begin with")
