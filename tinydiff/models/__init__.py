@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from tinydiff.models.backbone import Backbone, backbone_weights
 from tinydiff.models.classifier import Classifier, ImageClassifier, NoisyClassifier
 from tinydiff.models.detector import Detector
 from tinydiff.models.ladder import LadderDecoders
+from tinydiff.models.localiser import LocaliserNetwork
 from tinydiff.models.resnet import ResNet
 from tinydiff.models.unet import UNet
 from tinydiff.models.vgg import VGG

@@ -1,68 +1,34 @@
 """A small YOLO network: convolutions only, from a picture to what is in each cell of a grid.
 
-    patch × patch pixels → channels; then at each resolution a few residual blocks; between them a
-    convolution of stride 2; at the end, in every cell, a linear layer to A·(5 + C) numbers
+    a `Backbone`, and on it, in every cell, a linear layer to A·(5 + C) numbers
 
 It has no layer that knows the size of the picture: the same weights look at larger ones, with more
 cells.  What the numbers mean is said by `tinydiff.vision.YoloGrid`.
 
-Sources: J. Redmon and A. Farhadi, "YOLO9000: Better, Faster, Stronger", 2017, section 2, and
-"YOLOv3: An Incremental Improvement", 2018, section 2.4 (residual blocks); theirs are larger.
+Source: J. Redmon and A. Farhadi, "YOLO9000: Better, Faster, Stronger", 2017, section 2; theirs is
+larger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from tinydiff import nn, ops
-from tinydiff.models.blocks import residual_stages, zero_init
+from tinydiff import nn
+from tinydiff.models.backbone import Backbone
+from tinydiff.models.blocks import zero_init
 from tinydiff.nn.checks import at_least_one
 from tinydiff.tensor import Tensor
 
 
-class Detector(nn.Module):
+class Detector(Backbone):
     """Called as model(x): x (N, H, W, in_channels) → (N, H/stride, W/stride, channels)
 
     channels  numbers in each cell, `YoloGrid.channels`
-    widths    channels at each resolution; the next has half the pixels on a side
-    blocks    residual blocks at each resolution
-    patch     so many pixels, on a side, become one at the first resolution
-
-    ``stride`` is patch·2^(resolutions − 1), pixels on a side of a cell.
+    settings  those of the `Backbone`, whose ``stride`` is the pixels on a side of a cell
     """
 
-    independent_images = True
-
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        *,
-        widths: Sequence[int] = (32, 64, 128),
-        blocks: Sequence[int] = (1, 2, 3),
-        patch: int = 4,
-        norm_groups: int = 8,
-    ):
-        super().__init__()
-        at_least_one("Detector", in_channels=in_channels, channels=channels, patch=patch)
-        self.in_channels, self.patch = in_channels, patch
-        self.stride = patch * 2 ** (len(widths) - 1)
-        self.body = residual_stages(
-            "Detector", in_channels * patch**2, widths, blocks, groups=norm_groups
-        )
-        self.norm = nn.GroupNorm(norm_groups, widths[-1], silu=True)
-        self.head = zero_init(nn.Linear(widths[-1], channels))
+    def __init__(self, in_channels: int, channels: int, **settings):
+        super().__init__(in_channels, **settings)
+        at_least_one("Detector", channels=channels)
+        self.head = zero_init(nn.Linear(self.out_channels, channels))
 
     def forward(self, x) -> Tensor:
-        x = x if isinstance(x, Tensor) else Tensor(x)
-        if (
-            x.ndim != 4
-            or x.shape[3] != self.in_channels
-            or x.shape[1] % self.stride
-            or (x.shape[2] % self.stride)
-        ):
-            raise ValueError(
-                f"Detector: x has shape {x.shape}, expected (N, H, W, {self.in_channels}) "
-                f"with H and W divisible by {self.stride}"
-            )
-        return self.head(self.norm(self.body(ops.pixel_unshuffle(x, factor=self.patch))))
+        return self.head(super().forward(x))

@@ -7,6 +7,8 @@ loss = yolo_loss(network(x), assign(truths, grid), grid).total        # YoloBatc
 found = detect(network(x), grid)                          # Objects with scores, after nms
 coco_average_precision(found, truths, classes=classes)
 draw_objects(image, found[0], names)                      # a picture with its boxes
+
+(found,) = Localiser.load(checkpoint)(picture[None])      # the one object of a picture
 """
 
 from tinydiff.vision.anchors import anchors_of, mean_fit, shape_iou
@@ -19,6 +21,15 @@ from tinydiff.vision.box_loss import giou_box_loss, l2_box_loss, smooth_l1_box_l
 from tinydiff.vision.boxes import area, clip, giou, iou, mask_iou, to_centres, to_corners
 from tinydiff.vision.draw import draw_objects
 from tinydiff.vision.finder import Finder
+from tinydiff.vision.localiser import (
+    BOX_LOSSES,
+    Localiser,
+    LocaliserLoss,
+    LocaliserScores,
+    localiser_loss,
+    localiser_scores,
+    located,
+)
 from tinydiff.vision.mean_iou import class_iou, confusion_matrix, mean_iou
 from tinydiff.vision.nms import nms, soft_nms
 from tinydiff.vision.objects import Objects, objects_of
@@ -27,8 +38,12 @@ from tinydiff.vision.yolo_loss import YoloLoss, yolo_loss
 from tinydiff.vision.yolo_targets import YoloBatches, YoloTargets, assign
 
 __all__ = [
+    "BOX_LOSSES",
     "CocoPrecision",
     "Finder",
+    "Localiser",
+    "LocaliserLoss",
+    "LocaliserScores",
     "Objects",
     "YoloBatches",
     "YoloGrid",
@@ -49,6 +64,9 @@ __all__ = [
     "giou_box_loss",
     "iou",
     "l2_box_loss",
+    "localiser_loss",
+    "localiser_scores",
+    "located",
     "mask_iou",
     "mean_fit",
     "mean_iou",

@@ -1,0 +1,148 @@
+"""Train a network that says what a picture shows and where: two heads on one backbone.
+
+    python examples/localise.py                                train, measure on other scenes, draw
+    python examples/localise.py --box-loss l2                  or smooth_l1; giou is the usual one
+    python examples/localise.py --checkpoint runs/localise-giou/checkpoint.npz --image my.png
+
+Transfer: take the backbone of another run, a classifier's or that of examples/detect.py, with new
+heads, and learn all of it (fine-tuning) or with --frozen the heads alone.
+
+    python examples/localise.py --box-loss none                learn the classes only
+    python examples/localise.py --backbone runs/localise-none/checkpoint.npz --steps 500
+
+Writes to runs/NAME/ (localise-LOSS by default, then -finetuned or -frozen): boxes.png (test scenes:
+what is there, below it what was found), loss.png, the log and the checkpoint.  The same command
+again goes on where it stopped.  With --image, it trains nothing and writes MY-located.png beside
+the checkpoint.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import tinydiff as td
+from tinydiff import data, images, models, optim, plots, training, vision
+from tinydiff.commandline import parser, run, run_folder, whole
+
+SIDE = 96
+NETWORK = {"widths": (32, 64, 128), "blocks": (1, 2, 3), "patch": 4}  # that of examples/detect.py
+BATCH, LR = 32, 2e-3
+WEIGHTS = {"l2": 50.0, "smooth_l1": 10.0, "giou": 1.0, "none": 0.0}  # λ, of the box in the loss
+SHOWN = 8  # test scenes in boxes.png
+
+
+def main() -> None:
+    args = parse_arguments()
+    if args.image:
+        locate(args.checkpoint, args.image)
+        return
+    plots.require()
+    start = ("-frozen" if args.frozen else "-finetuned") if args.backbone else ""
+    folder = run_folder(args, f"localise-{args.box_loss}{start}")
+    td.seed(args.seed)
+    test = data.shapes("test", args.test_scenes, side=SIDE, objects=1)
+    settings = {
+        "data": test.name,
+        "scenes": args.scenes,
+        "classes": test.classes,
+        "localiser": NETWORK,
+        "box_loss": args.box_loss,
+        "backbone": str(args.backbone or ""),
+        "frozen": args.frozen,
+        "batch": BATCH,
+        "lr": LR,
+        "steps": args.steps,
+        "seed": args.seed,
+    }
+    localiser = vision.Localiser(settings)
+    if args.backbone:
+        localiser.take_backbone(args.backbone)
+        localiser.model.backbone.requires_grad_(not args.frozen)
+    scenes = data.shapes("train", args.scenes, side=SIDE, objects=1)
+    trainer = trainer_of(localiser.model, scenes, settings)
+    learned = sum(p.size for p in localiser.model.parameters() if p.requires_grad)
+    total = localiser.model.num_parameters()
+    print(f"{len(scenes)} scenes, {total:,} parameters, {learned:,} of them learned")
+    seconds = 0.0
+    for record in training.train(trainer, args.steps, folder, settings=settings):
+        seconds += record.seconds
+    print(f"trained {seconds / 60:.1f} minutes, up to step {trainer.step}")
+    with trainer.ema.swapped():
+        found = localiser(test.images)
+    truths = vision.objects_of(test.labels, test.boxes)
+    scores = vision.localiser_scores(found, truths)
+    print(f"{len(test)} test scenes: {scores.classes:.2%} of the classes right")
+    if args.box_loss != "none":
+        print(f"mean IoU {scores.iou:.3f}; class right and IoU at least 1/2: {scores.both:.2%}")
+    draw(folder / "boxes.png", test, {"truth": truths, "found": found})
+    losses = {"loss": [r["loss"] for r in training.read_log(folder / "log.jsonl")]}
+    plots.save_curves(folder / "loss.png", losses, title=f"classes and boxes ({args.box_loss})")
+    print(f"See boxes.png and loss.png in {folder}.")
+
+
+def trainer_of(
+    model: models.LocaliserNetwork, scenes: data.Scenes, settings: dict
+) -> training.Trainer:
+    """The recipe."""
+    steps, name = settings["steps"], settings["box_loss"]
+    kind = {"box_loss": "l2" if name == "none" else name, "weight": WEIGHTS[name]}
+
+    def loss(x, labels, boxes, instances) -> td.Tensor:
+        return vision.localiser_loss(model(x), labels[:, 0], boxes[:, 0] / SIDE, **kind).total
+
+    return training.Trainer(
+        model,
+        loss,
+        data.Batches(scenes, BATCH, seed=settings["seed"], flip=True),
+        optim.AdamW(model.parameters(), lr=LR),
+        schedule=optim.one_cycle(LR, steps, warm=0.1),
+        ema=optim.EMA(model, decay=max(0.0, 1 - 20 / steps)),  # over the last twentieth
+        clip=1.0,
+    )
+
+
+def draw(target: Path, test: data.Scenes, rows: dict[str, list[vision.Objects]]) -> None:
+    """Test scenes, a row for the truth and one for what was found."""
+    pictures = [
+        vision.draw_objects(picture, objects, test.classes, scale=2)
+        for row in rows.values()
+        for picture, objects in zip(test.images[:SHOWN], row, strict=False)
+    ]
+    columns = [""] * min(SHOWN, len(test))
+    images.save_png(target, images.labelled_grid(np.stack(pictures), columns, list(rows), scale=1))
+
+
+def locate(checkpoint: Path, file: Path) -> None:
+    """What does a trained network see in a picture, and where?"""
+    localiser = vision.Localiser.load(checkpoint)
+    picture = data.read_picture(file, SIDE, multiple=localiser.model.stride)
+    (found,) = localiser(picture[None])
+    target = checkpoint.with_name(f"{file.stem}-located.png")
+    images.save_png(target, vision.draw_objects(picture, found, localiser.classes, scale=4))
+    height, width = picture.shape[:2]
+    print(
+        f"{localiser.classes[found.labels[0]]} {found.scores[0]:.0%} at "
+        f"{found.boxes[0].round(1).tolist()} in {width} × {height} pixels.  See {target}."
+    )
+
+
+def parse_arguments():
+    options = parser(__doc__, "--seed", "--name", "--out", name="localise-LOSS")
+    options.add_argument("--box-loss", choices=list(WEIGHTS), default="giou", help="of the box")
+    options.add_argument("--steps", type=whole(1), default=8000, help="steps to train")
+    options.add_argument("--scenes", type=whole(BATCH), default=20_000, help="to learn from")
+    options.add_argument("--test-scenes", type=whole(1), default=2000, help="scenes to measure on")
+    options.add_argument("--backbone", type=Path, metavar="NPZ", help="a run's, to begin with")
+    options.add_argument("--frozen", action="store_true", help="learn the heads alone")
+    options.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")
+    options.add_argument("--image", type=Path, help="a picture of a shape")
+    args = options.parse_args()
+    if (args.image is None) != (args.checkpoint is None):
+        options.error("--image and --checkpoint belong together")
+    if args.frozen and args.backbone is None:
+        options.error("--frozen needs a --backbone: nobody has taught this one yet")
+    return args
+
+
+if __name__ == "__main__":
+    run(main)
