@@ -5,8 +5,8 @@
     transposed   the same, places and pixels having changed sides
 
 Products with padding are counted, though fast kernels may save them (and Winograd saves others).
-Additions without a product, norms, activations and the products of attention, which have no weights,
-are not counted.  A graphics card's FLOPs are twice as many.
+Not counted are norms, activations and the products of attention, which has no weights there.  In
+FLOPs it is twice as much.
 """
 
 from __future__ import annotations

@@ -7,6 +7,10 @@ loss = yolo_loss(network(x), assign(truths, grid), grid).total        # YoloBatc
 found = detect(network(x), grid)                          # Objects with scores, after nms
 coco_average_precision(found, truths, classes=classes)
 draw_objects(image, found[0], names)                      # a picture with its boxes
+
+masks = Segmenter.load(checkpoint)(images)                # what class is at each pixel?
+mean_iou(masks, data.semantic_masks(scenes.labels, scenes.instances), classes=1 + classes)
+draw_mask(image, masks[0])
 """
 
 from tinydiff.vision.anchors import anchors_of, mean_fit, shape_iou
@@ -17,11 +21,12 @@ from tinydiff.vision.average_precision import (
 )
 from tinydiff.vision.box_loss import giou_box_loss, l2_box_loss, smooth_l1_box_loss
 from tinydiff.vision.boxes import area, clip, giou, iou, mask_iou, to_centres, to_corners
-from tinydiff.vision.draw import draw_objects
+from tinydiff.vision.draw import draw_mask, draw_names, draw_objects
 from tinydiff.vision.finder import Finder
 from tinydiff.vision.mean_iou import class_iou, confusion_matrix, mean_iou
 from tinydiff.vision.nms import nms, soft_nms
 from tinydiff.vision.objects import Objects, objects_of
+from tinydiff.vision.segmenter import Segmenter
 from tinydiff.vision.yolo import YoloGrid, decode, detect
 from tinydiff.vision.yolo_loss import YoloLoss, yolo_loss
 from tinydiff.vision.yolo_targets import YoloBatches, YoloTargets, assign
@@ -30,6 +35,7 @@ __all__ = [
     "CocoPrecision",
     "Finder",
     "Objects",
+    "Segmenter",
     "YoloBatches",
     "YoloGrid",
     "YoloLoss",
@@ -44,6 +50,8 @@ __all__ = [
     "confusion_matrix",
     "decode",
     "detect",
+    "draw_mask",
+    "draw_names",
     "draw_objects",
     "giou",
     "giou_box_loss",

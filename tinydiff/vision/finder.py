@@ -11,16 +11,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tinydiff.backend import asarray
-from tinydiff.images import to_float
 from tinydiff.models import Detector
-from tinydiff.recording import no_grad
-from tinydiff.team import team_of
 from tinydiff.training import load_run
+from tinydiff.vision.looking import check_pictures, check_settings, look_at
 from tinydiff.vision.objects import Objects
 from tinydiff.vision.yolo import YoloGrid, detect
-
-BATCH = 16
 
 
 class Finder:
@@ -36,10 +31,7 @@ class Finder:
     """
 
     def __init__(self, settings: Mapping):
-        needed = ("classes", "anchors", "detector")
-        missing = ", ".join(name for name in needed if name not in settings)
-        if missing:
-            raise ValueError(f"settings: they lack {missing}; expected {', '.join(needed)}")
+        check_settings(settings, "classes", "anchors", "detector")
         self.classes, self.anchors = tuple(settings["classes"]), settings["anchors"]
         numbers = len(self.anchors) * (5 + len(self.classes))
         self.model = Detector(3, numbers, **settings["detector"])
@@ -64,16 +56,6 @@ class Finder:
         return YoloGrid((height, width), cells, self.anchors, len(self.classes))
 
     def __call__(self, images: np.ndarray) -> list[Objects]:
-        from tqdm import trange  # see tinydiff/training/progress.py
-
-        if not isinstance(images, np.ndarray) or images.ndim != 4 or images.shape[3] != 3:
-            got = getattr(images, "shape", type(images).__name__)
-            raise ValueError(f"images: expected an array (N, H, W, 3), got {got}")
+        check_pictures(images)
         grid = self.grid(*images.shape[1:3])
-        self.model.eval()
-        found = []
-        with no_grad(), team_of(self.model):
-            for start in trange(0, len(images), BATCH, desc="detecting", delay=2, leave=False):
-                x = to_float(images[start : start + BATCH])
-                found += detect(self.model(asarray(x)), grid)
-        return found
+        return look_at(self.model, images, lambda output: detect(output, grid), doing="detecting")
