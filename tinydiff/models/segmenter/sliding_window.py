@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinydiff import nn, ops
+from tinydiff import backend, nn, ops
 from tinydiff.models.blocks import zero_init
 from tinydiff.models.segmenter.checks import check_sizes, pictures
 from tinydiff.tensor import Tensor
@@ -75,6 +75,17 @@ class SlidingWindow(nn.Module):
             for start in range(0, places.shape[1], batch)
         ]
         return ops.concat(parts, axis=0).reshape(n, height, width, -1)
+
+    def at_random(
+        self, x, masks: np.ndarray, count: int, *, rng: np.random.Generator | None = None
+    ) -> tuple[Tensor, np.ndarray]:
+        """To learn from: logits (count, 1, 1, num_classes) of windows somewhere in the pictures x,
+        and what masks (N, H, W) say of the pixels in their middle, (count, 1, 1)."""
+        rng = backend.rng if rng is None else rng
+        n, height, width = masks.shape
+        image, row, column = (rng.integers(length, size=count) for length in (n, height, width))
+        labels = masks[image, row, column].reshape(-1, 1, 1)
+        return self.window(self.windows(x, image, row, column)), labels
 
     def windows(self, x, image: np.ndarray, row: np.ndarray, column: np.ndarray) -> Tensor:
         """The windows around M pixels, image[m], row[m], column[m]: (M, width, width, C)"""
