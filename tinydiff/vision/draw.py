@@ -62,7 +62,7 @@ def draw_mask(image: np.ndarray, mask: np.ndarray, *, scale: int = 1) -> np.ndar
     if mask.shape != image.shape[:2] or mask.min() < 0:
         raise ValueError(
             f"mask: expected classes ≥ 0 of shape {image.shape[:2]}, "
-            f"got shape {mask.shape}, from {mask.min()} on"
+            f"got shape {mask.shape} and classes from {mask.min()} on"
         )
     grey = image.mean(axis=2, keepdims=True)
     colours = np.array([colour_of(label) for label in range(mask.max())]).reshape(-1, 3)

@@ -34,7 +34,7 @@ def look_at(
     found: list[Found] = []
     with no_grad(), team_of(model):
         for start in trange(0, len(images), BATCH, desc=doing, delay=2, leave=False):
-            found += read(model(asarray(to_float(images[start : start + BATCH]))))
+            found.extend(read(model(asarray(to_float(images[start : start + BATCH])))))
     return found
 
 

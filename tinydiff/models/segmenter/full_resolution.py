@@ -35,6 +35,8 @@ class FullResolution(nn.Module):
         super().__init__()
         self.in_channels = in_channels
         check_sizes(self, num_classes, norm_groups, (width,))
+        if blocks < 0:
+            raise ValueError(f"FullResolution: blocks is {blocks}, expected an int ≥ 0")
         self.stem = nn.Conv2d(in_channels, width, 3, padding=1)
         self.body = nn.Sequential(
             *[ResidualBlock(width, width, groups=norm_groups) for _ in range(blocks)]
