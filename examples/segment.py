@@ -42,17 +42,16 @@ def main() -> None:
         colour(args.checkpoint, args.image)
         return
     if args.compare:
-        check_writable(args.out)
-        compare(args.compare, args.test_scenes, args.out / "segment-designs.png")
+        compare(args.compare, args.test_scenes, args.out)
         return
     plots.require()
-    variant = ("-unpool" if args.up == "unpool" else "") + ("" if args.skips else "-no-skips")
+    variant = ("-unpool" if args.up == "unpool" else "") + ("-no-skips" if args.no_skips else "")
     folder = run_folder(args, f"segment-{args.design}{variant}")
     td.seed(args.seed)
     scenes = data.shapes("train", args.scenes, side=SIDE)
     network, steps = RECIPES[args.design]
     if args.design == "encoder-decoder":
-        network = {**network, "up": args.up, "skips": args.skips}
+        network = {**network, "up": args.up, "skips": not args.no_skips}
     settings = {"data": scenes.name, "scenes": len(scenes), "classes": scenes.classes}
     settings |= {"design": args.design, "network": network, "steps": args.steps or steps}
     settings |= {"batch": BATCH, "lr": LR, "seed": args.seed}
@@ -116,26 +115,23 @@ def measure(folder: Path, segmenter: vision.Segmenter, test: data.Scenes):
     return masks, iou
 
 
-def compare(folders: list[Path], count: int, target: Path) -> None:
+def compare(folders: list[Path], count: int, out: Path) -> None:
     """Trained networks on the same test scenes."""
+    check_writable(out)
     segmenters = {f: vision.Segmenter.load(f / "checkpoint.npz") for f in folders}
     test = data.shapes("test", count, side=SIDE)
     found = {f.name: measure(f, segmenter, test)[0] for f, segmenter in segmenters.items()}
-    draw(target, test, found)
-    print(f"See {target}.")
+    draw(out / "segment-designs.png", test, found)
+    print(f"See {out / 'segment-designs.png'}.")
 
 
 def draw(target: Path, test: data.Scenes, found: dict[str, np.ndarray]) -> None:
     """Test scenes, a row for the truth and for each of those who found something."""
     shown = test.images[:SHOWN]
     rows = {"truth": data.semantic_masks(test.labels, test.instances), **found}
-    pictures = [
-        vision.draw_mask(*pair)
-        for masks in rows.values()
-        for pair in zip(shown, masks, strict=False)
-    ]
+    drawn = [vision.draw_mask(shown[k], m[k]) for m in rows.values() for k in range(len(shown))]
     columns = [""] * len(shown)
-    table = images.labelled_grid(np.stack([*shown, *pictures]), columns, ("scene", *rows))
+    table = images.labelled_grid(np.stack([*shown, *drawn]), columns, ("scene", *rows))
     names = vision.draw_names(test.classes, table.shape[1])
     images.save_png(target, np.concatenate([table, names]))
 
@@ -158,21 +154,10 @@ def colour(checkpoint: Path, file: Path) -> None:
 
 def parse_arguments():
     options = parser(__doc__, "--seed", "--name", "--out", name="segment-DESIGN")
-    options.add_argument(
-        "--design", choices=list(RECIPES), default="encoder-decoder", help="network"
-    )
-    options.add_argument(
-        "--up",
-        choices=["transpose", "unpool"],
-        default="transpose",
-        help="how the decoder enlarges",
-    )
-    options.add_argument(
-        "--no-skips",
-        dest="skips",
-        action="store_false",
-        help="a decoder that sees only what comes from below",
-    )
+    designs, ups = list(RECIPES), ["transpose", "unpool"]
+    options.add_argument("--design", choices=designs, default="encoder-decoder", help="network")
+    options.add_argument("--up", choices=ups, default="transpose", help="how a decoder enlarges")
+    options.add_argument("--no-skips", action="store_true", help="it sees what is below it only")
     options.add_argument("--steps", type=whole(1), help="steps to train, or else the design's")
     options.add_argument("--scenes", type=whole(BATCH), default=10_000, help="scenes to learn from")
     options.add_argument("--test-scenes", type=whole(1), default=500, help="scenes to measure on")
