@@ -41,7 +41,7 @@ def test_convolutions(kernel, stride, padding, dilation, groups):
         {"kernel_size": 4, "stride": 2, "padding": "same"},
         {"kernel_size": 4, "stride": 2, "padding": 1},
         {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1},
-        {"kernel_size": 3, "stride": 3, "output_padding": 2},
+        {"kernel_size": 3, "dilation": 2, "output_padding": 1},
         {"kernel_size": 3, "dilation": 2, "groups": 2},
     ],
 )
