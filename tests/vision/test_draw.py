@@ -1,9 +1,9 @@
-"""Boxes drawn on pictures: the frame lies where the box is, and what is within stays as it was."""
+"""Boxes and masks drawn on pictures: where they are, and nowhere else."""
 
 import numpy as np
 import pytest
 
-from tinydiff.vision import Objects, draw_objects
+from tinydiff.vision import Objects, draw_mask, draw_names, draw_objects
 from tinydiff.vision.draw import colour_of
 
 NAMES = ("circle", "star", "cross")
@@ -86,3 +86,52 @@ def test_refuses(arguments, error, message):
 def test_refuses_a_scale_of_none():
     with pytest.raises(ValueError, match="scale must be at least 1, got 0"):
         drawn([[0, 0, 1, 1]], [0], scale=0)
+
+
+# Masks
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_a_mask_colours_its_pixels(scale):
+    mask = np.zeros((60, 80), int)
+    mask[10:20, 30:50], mask[40:, :5] = 1, 3
+    picture = draw_mask(GREY, mask, scale=scale)
+    assert picture.dtype == np.uint8 and picture.shape == (60 * scale, 80 * scale, 3)
+    large = mask.repeat(scale, axis=0).repeat(scale, axis=1)
+    assert (picture[large == 0] == 45).all()
+    for label in (0, 2):
+        expected = 0.35 * 90 + 0.65 * np.array(colour_of(label))
+        np.testing.assert_allclose(picture[large == 1 + label] - expected, 0, atol=0.5)
+
+
+def test_an_empty_mask_leaves_greys():
+    picture = draw_mask(
+        np.dstack([GREY[..., 0], GREY[..., 0] + 30, GREY[..., 0]]), GREY[..., 0] * 0
+    )
+    assert (picture == 50).all()
+    assert (draw_mask(GREY[..., :1], np.zeros((60, 80), int)) == 45).all()
+
+
+def test_names_stand_on_their_colours():
+    narrow, wide = draw_names(NAMES, 45), draw_names(NAMES, 200)
+    assert narrow.shape[1] == 45 and wide.shape[1] == 200
+    assert narrow.shape[0] > 2 * wide.shape[0]  # a row each
+    for picture in (narrow, wide):
+        for label in range(3):
+            assert (picture == colour_of(label)).all(axis=-1).sum() > 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((GREY / 255, np.zeros((60, 80), int)), TypeError, "image: expected .* uint8"),
+        ((GREY, np.zeros((60, 80))), TypeError, "mask: expected integers, got float64"),
+        ((GREY, np.zeros((60, 81), int)), ValueError, r"mask: .* \(60, 80\), got shape \(60, 81\)"),
+        ((GREY, np.full((60, 80), -1)), ValueError, "classes ≥ 0 .* from -1 on"),
+    ],
+)
+def test_refused_masks(arguments, error, message):
+    with pytest.raises(error, match=message):
+        draw_mask(*arguments)
+    with pytest.raises(ValueError, match="scale must be at least 1, got 0"):
+        draw_mask(GREY, np.zeros((60, 80), int), scale=0)

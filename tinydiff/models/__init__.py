@@ -9,6 +9,7 @@ from tinydiff.models.detector import Detector
 from tinydiff.models.ladder import LadderDecoders
 from tinydiff.models.localiser import LocaliserNetwork
 from tinydiff.models.resnet import ResNet
+from tinydiff.models.segmenter import EncoderDecoder, FullResolution, SlidingWindow
 from tinydiff.models.unet import UNet
 from tinydiff.models.vgg import VGG
 

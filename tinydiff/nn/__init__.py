@@ -4,6 +4,7 @@ from tinydiff.nn.activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, So
 from tinydiff.nn.attention import MultiHeadAttention
 from tinydiff.nn.containers import ModuleList, Sequential
 from tinydiff.nn.conv import Conv2d, ConvTranspose2d
+from tinydiff.nn.cost import multiply_adds
 from tinydiff.nn.dropout import Dropout
 from tinydiff.nn.embedding import Embedding
 from tinydiff.nn.linear import Linear

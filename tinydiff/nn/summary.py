@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tinydiff.nn.watch import watching
-from tinydiff.recording import no_grad
+from tinydiff.nn.watch import try_out
 
 HEADINGS = ("layer", "type", "output", "parameters")
 
@@ -35,15 +34,7 @@ def _output_shapes(model, inputs: tuple, settings: dict) -> dict:
         outputs = output if isinstance(output, (tuple, list)) else (output,)
         shapes[module] = ", ".join(str(o.shape) for o in outputs if hasattr(o, "shape"))
 
-    # In evaluation mode: a look at a model must not move running statistics or draw numbers.
-    before = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with watching(note), no_grad():
-            model(*inputs, **settings)
-    finally:
-        for module, training in before.items():
-            module.training = training
+    try_out(model, note, inputs, settings)
     return shapes
 
 

@@ -1,12 +1,15 @@
 """Looking on while a network runs: what did each layer answer?
 
-`Module.summary` takes its output shapes from here, a visualiser its activations.
+`Module.summary` takes its output shapes from here, `multiply_adds` the work, a visualiser its
+activations.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+
+from tinydiff.recording import no_grad
 
 _watchers: list[Callable] = []
 
@@ -30,3 +33,19 @@ def tell_watchers(module, output) -> None:
     """Called by every module with its answer."""
     for callback in _watchers:
         callback(module, output)
+
+
+def try_out(model, callback: Callable, inputs: tuple, settings: dict) -> None:
+    """Run a model once and tell ``callback(module, output)`` what its modules answer.
+
+    Without a graph, and in evaluation mode: a look must not move running statistics or draw
+    numbers.
+    """
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with watching(callback), no_grad():
+            model(*inputs, **settings)
+    finally:
+        for module, training in before.items():
+            module.training = training

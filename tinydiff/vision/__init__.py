@@ -9,6 +9,9 @@ coco_average_precision(found, truths, classes=classes)
 draw_objects(image, found[0], names)                      # a picture with its boxes
 
 (found,) = Localiser.load(checkpoint)(picture[None])      # the one object of a picture
+masks = Segmenter.load(checkpoint)(images)                # what class is at each pixel?
+mean_iou(masks, data.semantic_masks(scenes.labels, scenes.instances), classes=1 + classes)
+draw_mask(image, masks[0])
 """
 
 from tinydiff.vision.anchors import anchors_of, mean_fit, shape_iou
@@ -19,7 +22,7 @@ from tinydiff.vision.average_precision import (
 )
 from tinydiff.vision.box_loss import giou_box_loss, l2_box_loss, smooth_l1_box_loss
 from tinydiff.vision.boxes import area, clip, giou, iou, mask_iou, to_centres, to_corners
-from tinydiff.vision.draw import draw_objects
+from tinydiff.vision.draw import draw_mask, draw_names, draw_objects
 from tinydiff.vision.finder import Finder
 from tinydiff.vision.localiser import (
     BOX_LOSSES,
@@ -33,6 +36,7 @@ from tinydiff.vision.localiser import (
 from tinydiff.vision.mean_iou import class_iou, confusion_matrix, mean_iou
 from tinydiff.vision.nms import nms, soft_nms
 from tinydiff.vision.objects import Objects, objects_of
+from tinydiff.vision.segmenter import Segmenter
 from tinydiff.vision.yolo import YoloGrid, decode, detect
 from tinydiff.vision.yolo_loss import YoloLoss, yolo_loss
 from tinydiff.vision.yolo_targets import YoloBatches, YoloTargets, assign
@@ -45,6 +49,7 @@ __all__ = [
     "LocaliserLoss",
     "LocaliserScores",
     "Objects",
+    "Segmenter",
     "YoloBatches",
     "YoloGrid",
     "YoloLoss",
@@ -59,6 +64,8 @@ __all__ = [
     "confusion_matrix",
     "decode",
     "detect",
+    "draw_mask",
+    "draw_names",
     "draw_objects",
     "giou",
     "giou_box_loss",
