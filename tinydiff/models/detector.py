@@ -13,6 +13,7 @@ Sources: J. Redmon and A. Farhadi, "YOLO9000: Better, Faster, Stronger", 2017, s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from tinydiff import nn, ops
 from tinydiff.models.blocks import ResidualBlock, zero_init
@@ -55,7 +56,7 @@ class Detector(nn.Module):
             raise ValueError(
                 f"Detector: norm_groups={norm_groups} does not divide the widths {tuple(widths)}"
             )
-        self.in_channels, self.patch = in_channels, patch
+        self.in_channels, self.patch, self.widths = in_channels, patch, tuple(widths)
         self.stride = patch * 2 ** (len(widths) - 1)
         layers: list[nn.Module] = []
         before, step = in_channels * patch**2, 1
@@ -64,10 +65,19 @@ class Detector(nn.Module):
             layers += [ResidualBlock(width, width, groups=norm_groups) for _ in range(count)]
             before, step = width, 2
         self.body = nn.Sequential(*layers)
+        self.ends = tuple(accumulate(1 + count for count in blocks))  # of each resolution's layers
         self.norm = nn.GroupNorm(norm_groups, before, silu=True)
         self.head = zero_init(nn.Linear(before, channels))
 
     def forward(self, x) -> Tensor:
+        return self.head(self.norm(self.features(x)[-1]))
+
+    def features(self, x) -> list[Tensor]:
+        """What is known at each resolution, the finest first.
+
+        The i-th, from 0, is (N, H/s, W/s, widths[i]) with s = patch·2ⁱ.
+        x as for the model; raises ValueError for another shape.
+        """
         x = x if isinstance(x, Tensor) else Tensor(x)
         if (
             x.ndim != 4
@@ -79,4 +89,9 @@ class Detector(nn.Module):
                 f"Detector: x has shape {x.shape}, expected (N, H, W, {self.in_channels}) "
                 f"with H and W divisible by {self.stride}"
             )
-        return self.head(self.norm(self.body(ops.pixel_unshuffle(x, factor=self.patch))))
+        h, found = ops.pixel_unshuffle(x, factor=self.patch), []
+        for i, layer in enumerate(self.body, 1):
+            h = layer(h)
+            if i in self.ends:
+                found.append(h)
+        return found

@@ -7,6 +7,7 @@ loss = yolo_loss(network(x), assign(truths, grid), grid).total        # YoloBatc
 found = detect(network(x), grid)                          # Objects with scores, after nms
 coco_average_precision(found, truths, classes=classes)
 draw_objects(image, found[0], names)                      # a picture with its boxes
+MaskFinder.load(path)(images)                             # Objects with masks, too
 """
 
 from tinydiff.vision.anchors import anchors_of, mean_fit, shape_iou
@@ -19,9 +20,11 @@ from tinydiff.vision.box_loss import giou_box_loss, l2_box_loss, smooth_l1_box_l
 from tinydiff.vision.boxes import area, clip, giou, iou, mask_iou, to_centres, to_corners
 from tinydiff.vision.draw import draw_objects
 from tinydiff.vision.finder import Finder
+from tinydiff.vision.mask_finder import MaskFinder
+from tinydiff.vision.masks import MaskBatches, crop_masks, mask_loss, paste_masks
 from tinydiff.vision.mean_iou import class_iou, confusion_matrix, mean_iou
 from tinydiff.vision.nms import nms, soft_nms
-from tinydiff.vision.objects import Objects, objects_of
+from tinydiff.vision.objects import Objects, describe, objects_of
 from tinydiff.vision.yolo import YoloGrid, decode, detect
 from tinydiff.vision.yolo_loss import YoloLoss, yolo_loss
 from tinydiff.vision.yolo_targets import YoloBatches, YoloTargets, assign
@@ -29,6 +32,8 @@ from tinydiff.vision.yolo_targets import YoloBatches, YoloTargets, assign
 __all__ = [
     "CocoPrecision",
     "Finder",
+    "MaskBatches",
+    "MaskFinder",
     "Objects",
     "YoloBatches",
     "YoloGrid",
@@ -42,7 +47,9 @@ __all__ = [
     "clip",
     "coco_average_precision",
     "confusion_matrix",
+    "crop_masks",
     "decode",
+    "describe",
     "detect",
     "draw_objects",
     "giou",
@@ -50,10 +57,12 @@ __all__ = [
     "iou",
     "l2_box_loss",
     "mask_iou",
+    "mask_loss",
     "mean_fit",
     "mean_iou",
     "nms",
     "objects_of",
+    "paste_masks",
     "shape_iou",
     "smooth_l1_box_loss",
     "soft_nms",

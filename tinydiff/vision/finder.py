@@ -40,6 +40,7 @@ class Finder:
         missing = ", ".join(name for name in needed if name not in settings)
         if missing:
             raise ValueError(f"settings: they lack {missing}; expected {', '.join(needed)}")
+        self.settings = {name: settings[name] for name in needed}
         self.classes, self.anchors = tuple(settings["classes"]), settings["anchors"]
         numbers = len(self.anchors) * (5 + len(self.classes))
         self.model = Detector(3, numbers, **settings["detector"])
