@@ -120,8 +120,8 @@ def parse_arguments():
         default=Path("runs/detect/checkpoint.npz"),
         help="checkpoint of examples/detect.py",
     )
-    options.add_argument("--steps", type=whole(1), default=3000, help="steps to train")
-    options.add_argument("--scenes", type=whole(8), default=3000, help="scenes to learn from")
+    options.add_argument("--steps", type=whole(1), default=5000, help="steps to train")
+    options.add_argument("--scenes", type=whole(8), default=4000, help="scenes to learn from")
     options.add_argument("--test-scenes", type=whole(1), default=500, help="scenes to measure on")
     options.add_argument("--score", type=number(), default=0.3, help="draw what is as sure as that")
     options.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")

@@ -19,6 +19,8 @@ from tinydiff.metrics import train_judge
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STEPS, SAMPLING_STEPS = 8, 4
 SIZE = 8  # of the pictures in folders
+DETECT_SIDE = 64  # of scenes
+DETECT_FEW = ("--steps", 4, "--scenes", 20, "--test-scenes", 8, "--score", 0)
 
 
 @dataclasses.dataclass
@@ -71,6 +73,16 @@ def small_classify():
     module = with_few_digits("classify", 120)
     # So fast that averaged weights lag behind.
     module.train_judge = functools.partial(train_judge, batch_size=20, lr=0.1, widths=(8, 8))
+    return module
+
+
+def small_detect():
+    """examples/detect.py with small pictures, a small network and quick learning."""
+    pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
+    module = load("detect")
+    module.SIDE = DETECT_SIDE
+    module.NETWORK = {"widths": (16, 32), "blocks": (1, 1), "patch": 4}  # cells of 8 × 8 pixels
+    module.LR = 5e-3
     return module
 
 

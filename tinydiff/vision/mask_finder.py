@@ -2,6 +2,9 @@
 
 finder = MaskFinder.load("runs/segment-instances/checkpoint.npz")
 (found,) = finder(picture[None])                          # Objects with masks
+
+Source: K. He et al., "Mask R-CNN", 2017, section 3.1: the boxes are found first, as ever, and only
+those that are left get a mask.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from tinydiff.vision.finder import BATCH, Finder
 from tinydiff.vision.masks import paste_masks
 from tinydiff.vision.objects import Objects
 
+MOST, LEAST = 100, 0.02  # masks of a picture, and the score of what gets one
+
 
 class MaskFinder:
     """Made from ``settings``, those of `Finder`, and
@@ -30,11 +35,9 @@ class MaskFinder:
     mask_head  keyword settings of `MaskHead`
 
     Called as finder(images): uint8 (N, H, W, 3) → Objects with scores and masks, as a `Finder`;
-    what scores less than ``least`` is left out.
+    but of each picture the 100 surest at most, as in the paper, and what scores 0.02 or more.
     Raises ValueError for settings that lack something or have what there is not.
     """
-
-    least = 0.02  # below that, there are many boxes for nothing, and each would need a mask
 
     def __init__(self, settings: Mapping):
         if "mask_head" not in settings:
@@ -49,12 +52,10 @@ class MaskFinder:
 
         Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
         """
-        return load_run(
-            path, cls, kind="a detector with masks", example="examples/segment_instances.py"
-        )
+        return load_run(path, cls, kind="a mask detector", example="examples/segment_instances.py")
 
     def __call__(self, images: np.ndarray) -> list[Objects]:
-        found = [objects.at_least(self.least) for objects in self.finder(images)]
+        found = [objects.at_least(LEAST)[:MOST] for objects in self.finder(images)]
         return self.masks(images, found)
 
     def masks(self, images: np.ndarray, found: list[Objects]) -> list[Objects]:
