@@ -14,14 +14,24 @@ import numpy as np
 from harness import ROOT
 
 import tinydiff as td
-from tinydiff import backend, nn, ops, optim
+from tinydiff import backend, data, nn, ops, optim, vision
 from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule
+from tinydiff.images import to_float
 from tinydiff.metrics import classifying
-from tinydiff.models import Classifier, UNet
+from tinydiff.models import Classifier, Detector, UNet
 from tinydiff.training import Trainer
 
-DDPM = runpy.run_path(str(ROOT / "examples" / "ddpm.py"))
+DDPM, DETECT = (
+    runpy.run_path(str(ROOT / "examples" / f"{name}.py")) for name in ("ddpm", "detect")
+)
 DIFFUSION = GaussianDiffusion(NoiseSchedule.cosine(1000), "v")
+CELLS = DETECT["SIDE"] // Detector(3, 1, **DETECT["NETWORK"]).stride
+GRID = vision.YoloGrid(
+    picture=(DETECT["SIDE"],) * 2,
+    cells=(CELLS, CELLS),
+    anchors=np.linspace(2, 7, DETECT["ANCHORS"])[:, None].repeat(2, axis=1),
+    classes=10,
+)
 
 
 class TransformerBlock(nn.Module):
@@ -50,6 +60,10 @@ def smooth_cross_entropy(model, target, *inputs):
 def diffusion_loss(model, target, x0, t, labels=None):
     """Algorithm 1, which draws its own t, noise and labels to leave out."""
     return DIFFUSION.training_loss(model, x0, cond=labels)
+
+
+def yolo(model, target, x):
+    return vision.yolo_loss(model(x), target, GRID).total
 
 
 @dataclass(frozen=True)
@@ -82,9 +96,13 @@ class Case:
             )
         return model
 
-    def batch(self) -> tuple[np.ndarray, list[np.ndarray]]:
+    def batch(self) -> tuple[np.ndarray | vision.YoloTargets, list[np.ndarray]]:
         """The target, and the network's inputs."""
         rng = np.random.default_rng(1)
+        if self.network is Detector:
+            scenes = data.shapes("train", self.shape[0], side=self.shape[1])
+            truths = vision.objects_of(scenes.labels, scenes.boxes)
+            return vision.assign(truths, GRID), [to_float(scenes.images)]
         x, target = rng.standard_normal((2, *self.shape), dtype=np.float32)
         if self.network is Classifier:
             return rng.integers(self.settings["num_classes"], size=len(x)), [x]
@@ -158,6 +176,16 @@ CASES = {
         smooth_cross_entropy,
         optimiser="AdamW",
         rate=classifying.PEAK / 10,
+        decay=0.998,
+    ),
+    "detector": Case(
+        f"detector, batch {DETECT['BATCH']}",
+        Detector,
+        {"in_channels": 3, "channels": GRID.channels, **DETECT["NETWORK"]},
+        (DETECT["BATCH"], *GRID.picture, 3),
+        yolo,
+        optimiser="AdamW",
+        rate=DETECT["LR"] / 10,
         decay=0.998,
     ),
     "transformer": Case(

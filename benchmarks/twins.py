@@ -6,16 +6,19 @@ Modules bear the names of ours, so weights and gradients are compared by name.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from cases import DIFFUSION, Case
+from cases import DIFFUSION, GRID, Case
 from torch import nn
 
 from tinydiff import backend, interop
 from tinydiff.kernels.workers import THREADS
+from tinydiff.vision import YoloTargets
+from tinydiff.vision.yolo_loss import BACKGROUND, OBJECT, OVERLAP
 
 torch.set_num_threads(THREADS)
 DEVICE = "cuda" if backend.name == "cupy" and torch.cuda.is_available() else "cpu"
@@ -39,19 +42,20 @@ class Attention(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int, embedding: int, groups: int):
+    def __init__(self, in_channels: int, out_channels: int, embedding: int | None, groups: int):
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.embed = nn.Linear(embedding, out_channels)
+        self.embed = None if embedding is None else nn.Linear(embedding, out_channels)
         self.norm2 = nn.GroupNorm(groups, out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         same = in_channels == out_channels
         self.shortcut = None if same else nn.Conv2d(in_channels, out_channels, 1)
 
-    def forward(self, x, embedding):
+    def forward(self, x, embedding=None):
         h = self.conv1(F.silu(self.norm1(x)))
-        h = h + self.embed(embedding)[:, :, None, None]
+        if self.embed is not None:
+            h = h + self.embed(embedding)[:, :, None, None]
         h = self.conv2(F.silu(self.norm2(h)))
         return h + (x if self.shortcut is None else self.shortcut(x))
 
@@ -196,6 +200,31 @@ class NormSiLU(nn.GroupNorm):
         return F.silu(super().forward(x))
 
 
+class Detector(nn.Module):
+    def __init__(
+        self,
+        in_channels,
+        channels,
+        widths=(32, 64, 128),
+        blocks=(1, 2, 3),
+        patch=4,
+        norm_groups=8,
+    ):
+        super().__init__()
+        self.patch, before, layers = patch, in_channels * patch**2, []
+        for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            layers.append(nn.Conv2d(before, width, 3, stride=2 if level else 1, padding=1))
+            layers += [ResidualBlock(width, width, None, norm_groups) for _ in range(count)]
+            before = width
+        self.body = nn.Sequential(*layers)
+        self.norm = NormSiLU(norm_groups, before)
+        self.head = nn.Linear(before, channels)
+
+    def forward(self, x):
+        h = self.norm(self.body(F.pixel_unshuffle(x, self.patch)))
+        return self.head(h.permute(0, 2, 3, 1))
+
+
 class TransformerBlock(nn.Module):
     def __init__(self, width, heads):
         super().__init__()
@@ -235,6 +264,39 @@ def diffusion_loss(model, target, x0, t, labels=None):
     return F.mse_loss(predicted, signal * noise - sigma * x0)
 
 
+ANCHORS, CELL = (
+    torch.tensor(a, dtype=torch.float32, device=DEVICE) for a in (GRID.anchors, GRID.cell_size)
+)
+COLUMN, ROW = np.meshgrid(np.arange(GRID.cells[1]), np.arange(GRID.cells[0]))
+CORNER = torch.tensor(np.stack([COLUMN, ROW], axis=-1)[:, :, None], device=DEVICE)
+
+
+def yolo(model, target, x):
+    """tinydiff.vision.yolo_loss"""
+    t = model(x).unflatten(-1, (len(ANCHORS), -1))
+    place = tuple(target.place.T)
+    with torch.no_grad():
+        centre, half = CORNER + t[..., :2].sigmoid(), ANCHORS * t[..., 2:4].exp() / 2
+        boxes = torch.cat([(centre - half) * CELL, (centre + half) * CELL], -1)
+        truths = target.truths[:, None, None, None]
+        background = iou(boxes[..., None, :], truths).amax(-1) <= OVERLAP
+        background[place] = False
+        now = iou(boxes[place], target.boxes)
+    said = t[place]
+    shape = torch.cat([said[:, :2].sigmoid(), said[:, 2:4]], -1)
+    loss = 0.5 * ((2 - target.shares) * (shape - target.t).square().sum(-1)).sum()
+    loss = loss + 0.5 * OBJECT * (said[:, 4].sigmoid() - now).square().sum()
+    loss = loss + F.cross_entropy(said[:, 5:], target.labels, reduction="sum")
+    loss = loss + 0.5 * BACKGROUND * (background * t[..., 4].sigmoid().square()).sum()
+    return loss / len(t)
+
+
+def iou(a, b):
+    both = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(0)
+    both, sizes = both.prod(-1), [(c[..., 2:] - c[..., :2]).prod(-1) for c in (a, b)]
+    return both / (sizes[0] + sizes[1] - both)
+
+
 def model(case: Case, memory_format: str) -> nn.Module:
     """The twin of case's network, with weights of its own."""
     network = globals()[case.network.__name__](**case.settings)
@@ -246,14 +308,18 @@ def formats(case: Case) -> list[str]:
     return list(FORMATS) if len(case.shape) == 4 else ["contiguous"]
 
 
-def tensor(array: np.ndarray, memory_format: str) -> torch.Tensor:
+def tensor(array: np.ndarray | YoloTargets, memory_format: str):
+    if isinstance(array, YoloTargets):
+        fields = {f.name: getattr(array, f.name) for f in dataclasses.fields(array)}
+        fields = {k: a if a.dtype.kind == "i" else np.float32(a) for k, a in fields.items()}
+        return YoloTargets(**{k: torch.tensor(a, device=DEVICE) for k, a in fields.items()})
     if array.ndim != 4:
         return torch.tensor(array, device=DEVICE)
     image = torch.tensor(interop.to_torch(array, "image"), device=DEVICE)
     return image.to(memory_format=FORMATS[memory_format])
 
 
-def batch(case: Case, memory_format: str) -> list[torch.Tensor]:
+def batch(case: Case, memory_format: str) -> list:
     target, inputs = case.batch()
     return [tensor(array, memory_format) for array in (target, *inputs)]
 

@@ -55,9 +55,12 @@ def main() -> None:
         found = finder(test.images)
     truths = vision.objects_of(test.labels, test.boxes)
     report(found, truths, len(test.classes))
-    pairs = zip(test.images[:SHOWN], truths, found, strict=False)
-    drawn = [draw(picture, (true, sure(said, args.score)), test) for picture, true, said in pairs]
-    images.save_png(folder / "detections.png", images.grid(np.stack(drawn), SHOWN))
+    drawn = [
+        vision.draw_objects(picture, objects.at_least(args.score), test.classes, scale=2)
+        for several in (truths, found)
+        for picture, objects in zip(test.images[:SHOWN], several, strict=False)
+    ]
+    images.save_png(folder / "detections.png", images.grid(np.stack(drawn), len(drawn) // 2))
     losses = {"loss": [r["loss"] for r in training.read_log(folder / "log.jsonl")]}
     plots.save_curves(folder / "loss.png", losses, title="YOLO's loss")
     print(f"See detections.png and loss.png in {folder}.")
@@ -100,24 +103,13 @@ def report(found: list, truths: list, classes: int) -> None:
         print(f"VOC, {rule}: AP50 {np.nanmean(voc):.3f}")
 
 
-def sure(found: vision.Objects, score: float) -> vision.Objects:
-    return found[found.scores >= score]
-
-
-def draw(picture: np.ndarray, rows: tuple[vision.Objects, ...], scenes: data.Scenes) -> np.ndarray:
-    """The picture with the objects of each row, below each other."""
-    return np.concatenate(
-        [vision.draw_objects(picture, row, scenes.classes, scale=2) for row in rows]
-    )
-
-
 def find(checkpoint: Path, file: Path, score: float) -> None:
     """What does a trained detector see in a picture?"""
     finder = vision.Finder.load(checkpoint)
     picture = data.read_picture(file, SIDE, multiple=finder.model.stride)
-    found = sure(finder(picture[None])[0], score)
-    for box, label, s in zip(found.boxes, found.labels, found.scores, strict=True):
-        print(f"{finder.classes[label]} {s:.0%} at {box.round(1).tolist()}")
+    found = finder(picture[None])[0].at_least(score)
+    for line in vision.describe(found, finder.classes):
+        print(line)
     target = checkpoint.with_name(f"{file.stem}-found.png")
     images.save_png(target, vision.draw_objects(picture, found, finder.classes, scale=3))
     height, width = picture.shape[:2]

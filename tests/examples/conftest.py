@@ -4,7 +4,16 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from example_runs import SIZE, STEPS, Ended, call, small_ddpm, write_pictures
+from example_runs import (
+    DETECT_FEW,
+    SIZE,
+    STEPS,
+    Ended,
+    call,
+    small_ddpm,
+    small_detect,
+    write_pictures,
+)
 
 
 @dataclasses.dataclass
@@ -33,6 +42,15 @@ def runs(pictures, tmp_path_factory) -> Runs:
     ended = [call(small_ddpm(), "--data", pictures / n, *options) for n in ("classes", "flat")]
     assert [e.status for e in ended] == [0, 0], ended
     return Runs(out / "classes", out / "flat", ended[0])
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory) -> tuple[Path, Ended]:
+    """The folder of a detector that has hardly learned, and what training it said."""
+    out = tmp_path_factory.mktemp("detector")
+    ended = call(small_detect(), *DETECT_FEW, "--out", out)
+    assert ended.status == 0, ended.err
+    return out / "detect", ended
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from tinydiff.metrics import judge_of, train_classifier
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STEPS, SAMPLING_STEPS = 8, 4
 SIZE = 8  # of the pictures in folders
+DETECT_SIDE = 64  # of scenes
+DETECT_FEW = ("--steps", 4, "--scenes", 20, "--test-scenes", 8, "--score", 0)
 
 
 @dataclasses.dataclass
@@ -83,6 +85,16 @@ def small_classify():
     module.train_classifier = lambda *data, kind, **recipe: train_classifier(
         *data, kind=kind, **{"batch_size": 20, **(small if kind == "plain" else {}), **recipe}
     )
+    return module
+
+
+def small_detect():
+    """examples/detect.py with small pictures, a small network and quick learning."""
+    pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
+    module = load("detect")
+    module.SIDE = DETECT_SIDE
+    module.NETWORK = {"widths": (16, 32), "blocks": (1, 1), "patch": 4}  # cells of 8 × 8 pixels
+    module.LR = 5e-3
     return module
 
 

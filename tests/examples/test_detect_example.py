@@ -6,34 +6,21 @@ import sys
 
 import numpy as np
 import pytest
-from example_runs import EXAMPLES, call, everything_in, load, pixels
+from example_runs import (
+    DETECT_FEW,
+    DETECT_SIDE,
+    EXAMPLES,
+    call,
+    everything_in,
+    pixels,
+    small_detect,
+)
 from PIL import Image
 
 from tinydiff import data, images, training, vision
 
 FILES = {"loss.png", "detections.png", "log.jsonl", "checkpoint.npz"}
 SCRIPT = [sys.executable, str(EXAMPLES / "detect.py")]
-SIDE = 64
-FEW = ("--steps", 4, "--scenes", 20, "--test-scenes", 8, "--score", 0)
-
-
-def small_detect():
-    """examples/detect.py with small pictures, a small network and quick learning."""
-    pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
-    module = load("detect")
-    module.SIDE = SIDE
-    module.NETWORK = {"widths": (16, 32), "blocks": (1, 1), "patch": 4}  # cells of 8 × 8 pixels
-    module.LR = 5e-3
-    return module
-
-
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory):
-    """The folder of a detector that has hardly learned, and what training it said."""
-    out = tmp_path_factory.mktemp("detector")
-    ended = call(small_detect(), *FEW, "--out", out)
-    assert ended.status == 0, ended.err
-    return out / "detect", ended
 
 
 def test_writes_what_it_promises(detector):
@@ -47,18 +34,22 @@ def test_writes_what_it_promises(detector):
 
 def test_shows_the_truth_above_what_was_found(detector):
     table = pixels(detector[0] / "detections.png")
-    assert table.shape == (4 * SIDE + 4, 6 * (2 * SIDE + 2) + 2, 3)
-    test = data.shapes("test", 6, side=SIDE)
+    step = 2 * DETECT_SIDE + 2
+    assert table.shape == (2 * step + 2, 6 * step + 2, 3)
+    test = data.shapes("test", 6, side=DETECT_SIDE)
     for i, true in enumerate(vision.objects_of(test.labels, test.boxes)):
-        cell = table[2:-2, 2 + i * (2 * SIDE + 2) :][:, : 2 * SIDE]
+        above, below = (
+            table[2 + row * step : (row + 1) * step, 2 + i * step : (i + 1) * step]
+            for row in range(2)
+        )
         expected = vision.draw_objects(test.images[i], true, test.classes, scale=2)
-        assert np.array_equal(cell[: 2 * SIDE], expected)
-        assert not np.array_equal(cell[2 * SIDE :], expected)
+        assert np.array_equal(above, expected)
+        assert not np.array_equal(below, expected)
 
 
 def test_measures_the_averaged_weights_on_the_test_split(detector):
     folder, ended = detector
-    test = data.shapes("test", 8, side=SIDE)
+    test = data.shapes("test", 8, side=DETECT_SIDE)
     found = vision.Finder.load(folder / "checkpoint.npz")(test.images)
     truths = vision.objects_of(test.labels, test.boxes)
     coco = vision.coco_average_precision(found, truths, classes=10)
@@ -72,10 +63,10 @@ def test_measures_the_averaged_weights_on_the_test_split(detector):
 
 def test_the_same_command_again_goes_on(detector):
     folder, ended = detector
-    again = call(small_detect(), *FEW, "--out", folder.parent)
+    again = call(small_detect(), *DETECT_FEW, "--out", folder.parent)
     assert again.status == 0, again.err
     assert re.search("COCO.*", again.out)[0] == re.search("COCO.*", ended.out)[0]
-    other = call(small_detect(), *FEW, "--out", folder.parent, "--seed", 1).error()
+    other = call(small_detect(), *DETECT_FEW, "--out", folder.parent, "--seed", 1).error()
     assert "seed is 1, was 0" in other
 
 
@@ -84,14 +75,14 @@ def test_finds_things_in_a_picture(detector, here):
     (here / "run").mkdir()
     copy = here / "run" / "checkpoint.npz"
     copy.write_bytes(checkpoint.read_bytes())
-    scene = data.shapes("test", 1, side=SIDE)
+    scene = data.shapes("test", 1, side=DETECT_SIDE)
     wide = np.concatenate([scene.images[0]] * 2, axis=1)
     images.save_png(here / "my.png", wide, scale=3)
     ended = call(small_detect(), "--checkpoint", copy, "--image", "my.png", "--score", 0)
     assert ended.status == 0, ended.err
     assert everything_in(here / "run") == {"checkpoint.npz", "my-found.png"}
-    assert pixels(here / "run" / "my-found.png").shape == (3 * SIDE // 2, 3 * SIDE, 3)
-    picture = data.read_picture(here / "my.png", SIDE, multiple=8)
+    assert pixels(here / "run" / "my-found.png").shape == (3 * DETECT_SIDE // 2, 3 * DETECT_SIDE, 3)
+    picture = data.read_picture(here / "my.png", DETECT_SIDE, multiple=8)
     (found,) = vision.Finder.load(copy)(picture[None])
     lines = ended.out.splitlines()
     assert len(lines) == len(found) + 1

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from vision.random_boxes import boxes_anywhere, boxes_on_grid
 
-from tinydiff.vision import Objects, area, clip, giou, iou, mask_iou, to_centres, to_corners
+from tinydiff.vision import (
+    Objects,
+    area,
+    clip,
+    describe,
+    giou,
+    iou,
+    mask_iou,
+    to_centres,
+    to_corners,
+)
 
 NONE = np.zeros((0, 4))
 
@@ -95,6 +105,18 @@ def test_objects_are_picked():
     assert len(objects[np.zeros(0, int)]) == 0
     assert len(Objects(NONE, [])) == 0
     assert Objects(NONE, []).scores is None
+    assert objects.at_least(0.5).scores.tolist() == [0.5, 0.75]
+    truth = Objects(NONE, [])
+    assert truth.at_least(0.5) is truth
+
+
+def test_objects_in_words():
+    objects = Objects([[0, 0, 1, 1], [2.04, 3, 4, 5.06]], [1, 0], [0.5, 0.987])
+    assert describe(objects, ("circle", "star")) == [
+        "star 50% at [0.0, 0.0, 1.0, 1.0]",
+        "circle 99% at [2.0, 3.0, 4.0, 5.1]",
+    ]
+    assert describe(Objects(NONE, [], []), ("circle",)) == []
 
 
 ONE = [[0, 0, 1, 1]]

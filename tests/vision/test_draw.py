@@ -56,6 +56,43 @@ def test_the_surest_lies_on_top():
         assert drawn(boxes, labels, scores)[54, 40].tolist() == list(colour_of(top))
 
 
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_mask_is_a_tint_with_a_line_around_it(scale):
+    mask = np.zeros((1, 60, 80), bool)
+    mask[0, 35:50, 25:45] = True
+    objects = Objects([[20, 30, 50, 55]], [1], None, mask)
+    picture = draw_objects(GREY, objects, NAMES, scale=scale)
+    plain = drawn([[20, 30, 50, 55]], [1], scale=scale)
+    tint = np.rint(90 + 0.4 * (np.array(colour_of(1)) - 90))
+    large = mask[0].repeat(scale, axis=0).repeat(scale, axis=1)
+    assert np.array_equal(picture[~large], plain[~large])
+    inside = picture[35 * scale + 1 : 50 * scale - 1, 25 * scale + 1 : 45 * scale - 1]
+    assert (inside == tint).all()
+    line = np.concatenate([picture[35 * scale, 25 * scale : 45 * scale], picture[50 * scale - 1]])
+    assert (line[: 20 * scale] == colour_of(1)).all()
+    assert (GREY == 90).all()
+
+
+def test_a_mask_that_ends_at_the_border_has_no_line_there():
+    mask = np.zeros((1, 60, 80), bool)
+    mask[0, :, 40:] = True
+    picture = draw_objects(GREY, Objects([[40, 0, 80, 60]], [0], None, mask), NAMES)
+    assert not (picture[30, 60] == colour_of(0)).all()
+    assert (picture[5:50, 40] == colour_of(0)).all()
+    assert not (picture[57, 42:77] == colour_of(0)).all()
+
+
+def test_the_surest_mask_lies_on_top():
+    masks, boxes = np.zeros((2, 60, 80), bool), [[20, 30, 50, 55]] * 2
+    masks[:, 40:50, 25:45] = True
+    pictures = [
+        draw_objects(GREY, Objects(boxes, [0, 1], scores, masks), NAMES)
+        for scores in ([0.9, 0.2], [0.2, 0.9])
+    ]
+    for picture, top in zip(pictures, (0, 1), strict=True):
+        assert picture[40, 30].tolist() == list(colour_of(top))
+
+
 def test_a_class_has_its_colour():
     colours = np.array([colour_of(label) for label in range(10)], float)
     apart = np.abs(colours[:, None] - colours).sum(axis=-1) + 1000 * np.eye(10)
@@ -76,6 +113,11 @@ def test_a_box_without_area_has_no_frame_but_a_name():
         ((GREY[:0], Objects([[0, 0, 1, 1]], [0]), NAMES), ValueError, r"shape \(0, 80, 3\)"),
         ((GREY, [[0, 0, 1, 1]], NAMES), TypeError, "expected Objects, got list"),
         ((GREY, Objects([[0, 0, 1, 1]], [3]), NAMES), ValueError, "3 names, .* class 3"),
+        (
+            (GREY, Objects([[0, 0, 1, 1]], [0], None, np.ones((1, 60, 60), bool)), NAMES),
+            ValueError,
+            r"masks of \(60, 60\) pixels, but an image of \(60, 80\)",
+        ),
     ],
 )
 def test_refuses(arguments, error, message):

@@ -8,6 +8,7 @@ from tinydiff.models.classifier import Classifier, ImageClassifier, NoisyClassif
 from tinydiff.models.detector import Detector
 from tinydiff.models.ladder import LadderDecoders
 from tinydiff.models.localiser import LocaliserNetwork
+from tinydiff.models.mask_head import MaskDetector, MaskHead
 from tinydiff.models.resnet import ResNet
 from tinydiff.models.segmenter import EncoderDecoder, FullResolution, SlidingWindow
 from tinydiff.models.unet import UNet

@@ -15,6 +15,7 @@ Sources: J. Redmon and A. Farhadi, "YOLOv3: An Incremental Improvement", 2018, s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from tinydiff import nn, ops
 from tinydiff.models.blocks import residual_stages
@@ -46,14 +47,23 @@ class Backbone(nn.Module):
         super().__init__()
         owner = type(self).__name__
         at_least_one(owner, in_channels=in_channels, patch=patch)
-        self.in_channels, self.patch = in_channels, patch
+        self.in_channels, self.patch, self.widths = in_channels, patch, tuple(widths)
         self.body = residual_stages(
             owner, in_channels * patch**2, widths, blocks, groups=norm_groups
         )
+        self.ends = tuple(accumulate(1 + count for count in blocks))  # of each resolution's layers
         self.norm = nn.GroupNorm(norm_groups, widths[-1], silu=True)
         self.stride, self.out_channels = patch * 2 ** (len(widths) - 1), widths[-1]
 
     def forward(self, x) -> Tensor:
+        return self.norm(self.features(x)[-1])
+
+    def features(self, x) -> list[Tensor]:
+        """What is known at each resolution, the finest first, before the last norm.
+
+        The i-th, from 0, is (N, H/s, W/s, widths[i]) with s = patch·2ⁱ.
+        x as for the backbone; raises ValueError for another shape.
+        """
         x = x if isinstance(x, Tensor) else Tensor(x)
         if (
             x.ndim != 4
@@ -65,7 +75,12 @@ class Backbone(nn.Module):
                 f"{type(self).__name__}: x has shape {x.shape}, "
                 f"expected (N, H, W, {self.in_channels}) with H and W divisible by {self.stride}"
             )
-        return self.norm(self.body(ops.pixel_unshuffle(x, factor=self.patch)))
+        h, found = ops.pixel_unshuffle(x, factor=self.patch), []
+        for i, layer in enumerate(self.body, 1):
+            h = layer(h)
+            if i in self.ends:
+                found.append(h)
+        return found
 
 
 def backbone_weights(weights: Mapping) -> dict:

@@ -40,8 +40,13 @@ def roi_align(x, *, boxes, size, samples=2):
     if not all(np.isfinite(b).all() and (b[:, :2] <= b[:, 2:]).all() for b in boxes):
         raise ValueError("roi_align: boxes are not finite corners with x0 ≤ x1 and y0 ≤ y1")
     _, height, width, channels = x.shape
-    rows = [_matrices(b[:, 1], b[:, 3], h, samples, height, x.dtype) for b in boxes]
-    columns = [_matrices(b[:, 0], b[:, 2], w, samples, width, x.dtype) for b in boxes]
+    rows, columns = (
+        [
+            xp.asarray(bin_means(b[:, i], b[:, i + 2], bins, samples, n), dtype=x.dtype)
+            for b in boxes
+        ]
+        for i, bins, n in ((1, h, height), (0, w, width))
+    )
 
     def crops(image, r, c):
         """(H, W, C), (K, h, H), (K, w, W) → (K, h, w, C)"""
@@ -62,9 +67,11 @@ def roi_align(x, *, boxes, size, samples=2):
     return xp.concatenate([crops(*each) for each in zip(x, rows, columns, strict=True)]), (rule,)
 
 
-def _matrices(low, high, bins: int, samples: int, n: int, dtype):
-    """For each stretch low … high (K,) of n pixels, the matrix of its means (bins, n)."""
+def bin_means(low, high, bins: int, samples: int, n: int) -> np.ndarray:
+    """For each stretch low … high (K,) of a line of n pixels, what makes bins of it: (K, bins, n)
+
+    A bin is the mean of so many samples, evenly spread, each between two pixels' centres.
+    """
     spread = (np.arange(bins * samples) + 0.5) / (bins * samples)
     places = low[:, None] + spread * (high - low)[:, None]
-    matrices = interpolation(places.ravel(), n).reshape(len(low), bins, samples, n)
-    return xp.asarray(matrices.mean(axis=2), dtype=dtype)
+    return interpolation(places.ravel(), n).reshape(len(low), bins, samples, n).mean(axis=2)

@@ -7,6 +7,7 @@ loss = yolo_loss(network(x), assign(truths, grid), grid).total        # YoloBatc
 found = detect(network(x), grid)                          # Objects with scores, after nms
 coco_average_precision(found, truths, classes=classes)
 draw_objects(image, found[0], names)                      # a picture with its boxes
+MaskFinder.load(path)(images)                             # Objects with masks, too
 
 (found,) = Localiser.load(checkpoint)(picture[None])      # the one object of a picture
 masks = Segmenter.load(checkpoint)(images)                # what class is at each pixel?
@@ -33,9 +34,11 @@ from tinydiff.vision.localiser import (
     localiser_scores,
     located,
 )
+from tinydiff.vision.mask_finder import MaskFinder
+from tinydiff.vision.masks import MaskBatches, crop_masks, mask_loss, paste_masks
 from tinydiff.vision.mean_iou import class_iou, confusion_matrix, mean_iou
 from tinydiff.vision.nms import nms, soft_nms
-from tinydiff.vision.objects import Objects, objects_of
+from tinydiff.vision.objects import Objects, describe, objects_of
 from tinydiff.vision.segmenter import Segmenter
 from tinydiff.vision.yolo import YoloGrid, decode, detect
 from tinydiff.vision.yolo_loss import YoloLoss, yolo_loss
@@ -48,6 +51,8 @@ __all__ = [
     "Localiser",
     "LocaliserLoss",
     "LocaliserScores",
+    "MaskBatches",
+    "MaskFinder",
     "Objects",
     "Segmenter",
     "YoloBatches",
@@ -62,7 +67,9 @@ __all__ = [
     "clip",
     "coco_average_precision",
     "confusion_matrix",
+    "crop_masks",
     "decode",
+    "describe",
     "detect",
     "draw_mask",
     "draw_names",
@@ -75,10 +82,12 @@ __all__ = [
     "localiser_scores",
     "located",
     "mask_iou",
+    "mask_loss",
     "mean_fit",
     "mean_iou",
     "nms",
     "objects_of",
+    "paste_masks",
     "shape_iou",
     "smooth_l1_box_loss",
     "soft_nms",

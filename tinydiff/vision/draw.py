@@ -1,7 +1,8 @@
 """Boxes and masks on a picture: a colour for each class, the same everywhere.
 
 The frame of a box lies inside it and touches its border: what is seen of the background between
-frame and object is what the box has too much.  Masks colour the picture's greys.
+frame and object is what the box has too much.  An object's mask is a tint, with the outermost of
+its pixels as a line around it; a mask of the whole picture colours its greys.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ GOLDEN = 0.618034  # of the circle of hues, from one class to the next: no two a
 TEXT = 11  # pixels high
 PAINT = 0.65  # of an object's pixels is colour, the rest the picture's grey
 DIMMED = 0.5  # the background's grey
+TINT = 0.4  # of the colour, in a mask
 
 
 def draw_objects(
     image: np.ndarray, objects: Objects, classes: Sequence[str], *, scale: int = 1
 ) -> np.ndarray:
-    """A copy of the image, ``scale`` times as large, with the objects' boxes: uint8 (H', W', 3)
+    """A copy of the image, ``scale`` times as large, with the objects on it: uint8 (H', W', 3)
 
     image    uint8 (H, W, 1 or 3)
-    objects  their boxes in pixels of the image; the surest are drawn last, on top
+    objects  boxes in pixels of the image, perhaps masks; the surest are drawn last, on top
     classes  a name for each label; the same label has the same colour in every picture
 
     Raises TypeError or ValueError, naming the argument, where something else comes.
@@ -34,9 +36,14 @@ def draw_objects(
 
     _check(image, objects, classes, scale)
     pixels = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
-    canvas = Image.fromarray(pixels.repeat(scale, axis=0).repeat(scale, axis=1))
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(TEXT)
+    pixels = pixels.repeat(scale, axis=0).repeat(scale, axis=1)
     order = range(len(objects)) if objects.scores is None else np.argsort(objects.scores)
+    if objects.masks is not None:
+        for k in order:
+            mask = objects.masks[k].repeat(scale, axis=0).repeat(scale, axis=1)
+            _tint(pixels, mask, colour_of(int(objects.labels[k])))
+    canvas = Image.fromarray(pixels)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(TEXT)
     for k in order:
         label = int(objects.labels[k])
         text = classes[label]
@@ -95,6 +102,14 @@ def colour_of(label: int) -> tuple[int, int, int]:
     return tuple(round(255 * c) for c in colorsys.hsv_to_rgb(label * GOLDEN % 1, 0.8, 1.0))
 
 
+def _tint(pixels: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
+    """Mix the colour into the mask's pixels, and paint those at its border with it."""
+    around = np.pad(mask, 1, mode="edge")
+    inner = mask & around[2:, 1:-1] & around[:-2, 1:-1] & around[1:-1, 2:] & around[1:-1, :-2]
+    pixels[mask] = np.rint(pixels[mask] + TINT * (np.array(colour) - pixels[mask]))
+    pixels[mask & ~inner] = colour
+
+
 def _draw_box(draw, font, box: np.ndarray, text: str, colour: tuple[int, int, int]) -> None:
     """A frame 2 pixels wide inside of the box, and the text on a plate above it, or in its top."""
     x0, y0, x1, y1 = box.tolist()
@@ -127,6 +142,10 @@ def _check(image, objects, classes, scale) -> None:
     if (objects.labels >= len(classes)).any():
         raise ValueError(
             f"classes: {len(classes)} names, but there is an object of class {objects.labels.max()}"
+        )
+    if objects.masks is not None and objects.masks.shape[1:] != image.shape[:2]:
+        raise ValueError(
+            f"objects: masks of {objects.masks.shape[1:]} pixels, but an image of {image.shape[:2]}"
         )
 
 

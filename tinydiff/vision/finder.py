@@ -31,7 +31,9 @@ class Finder:
     """
 
     def __init__(self, settings: Mapping):
-        check_settings(settings, "classes", "anchors", "detector")
+        needed = "classes", "anchors", "detector"
+        check_settings(settings, *needed)
+        self.settings = {name: settings[name] for name in needed}
         self.classes, self.anchors = tuple(settings["classes"]), settings["anchors"]
         numbers = len(self.anchors) * (5 + len(self.classes))
         self.model = Detector(3, numbers, **settings["detector"])

@@ -8,6 +8,7 @@ corner of the first pixel, whose other corner is (1, 1).  So a box that hugs the
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,6 +59,10 @@ class Objects:
         fields = (self.boxes, self.labels, self.scores, self.masks)
         return Objects(*[a if a is None else a[index] for a in fields])
 
+    def at_least(self, score: float) -> Objects:
+        """Those with that score or more; all of the truth, which has no scores."""
+        return self if self.scores is None else self[self.scores >= score]
+
 
 def objects_of(
     labels: np.ndarray, boxes: np.ndarray, instances: np.ndarray | None = None
@@ -73,6 +78,14 @@ def objects_of(
         masks = None if instances is None else instances[n] == numbers[:, None, None]
         found.append(Objects(boxes[n][there], labels[n][there], None, masks))
     return found
+
+
+def describe(objects: Objects, classes: Sequence[str]) -> list[str]:
+    """A line for each of a detector's objects: its class, its score, its corners."""
+    return [
+        f"{classes[label]} {score:.0%} at {box.round(1).tolist()}"
+        for box, label, score in zip(objects.boxes, objects.labels, objects.scores, strict=True)
+    ]
 
 
 def checked_boxes(name: str, boxes) -> np.ndarray:

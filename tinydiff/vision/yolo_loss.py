@@ -58,7 +58,7 @@ def yolo_loss(
     Raises ValueError where output and targets are not of as many pictures.
     """
     t = grid.by_anchor(output)
-    n = len(targets.truths)
+    n = len(targets)
     if len(output) != n:
         raise ValueError(f"targets: of {n} pictures, the output of {len(output)}")
     place = tuple(targets.place.T)

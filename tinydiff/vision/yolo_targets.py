@@ -48,6 +48,10 @@ class YoloTargets:
     labels: np.ndarray
     truths: np.ndarray
 
+    def __len__(self) -> int:
+        """How many pictures."""
+        return len(self.truths)
+
 
 def assign(truths: Sequence[Objects], grid: YoloGrid) -> YoloTargets:
     """The targets of a batch, from what is in each of its pictures (which may be nothing).
