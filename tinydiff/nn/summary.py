@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinydiff.nn.frozen import frozen
 from tinydiff.nn.watch import watching
 from tinydiff.recording import no_grad
 
@@ -35,15 +36,8 @@ def _output_shapes(model, inputs: tuple, settings: dict) -> dict:
         outputs = output if isinstance(output, (tuple, list)) else (output,)
         shapes[module] = ", ".join(str(o.shape) for o in outputs if hasattr(o, "shape"))
 
-    # In evaluation mode: a look at a model must not move running statistics or draw numbers.
-    before = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with watching(note), no_grad():
-            model(*inputs, **settings)
-    finally:
-        for module, training in before.items():
-            module.training = training
+    with watching(note), frozen(model), no_grad():
+        model(*inputs, **settings)
     return shapes
 
 
