@@ -36,7 +36,7 @@ def planted():
 def test_finds_them_the_strongest_first(batch, floats, monkeypatch):
     monkeypatch.setattr(importlib.import_module("tinydiff.visualize.gradient"), "BATCH", batch)
     images = to_float(planted()) if floats else planted()
-    found = top_patches(detector(), images, "1", 1, count=4)
+    found = top_patches(detector(), images, "1", [1], count=4)[0]
     assert found.pictures.tolist() == [1, 2, 3, 4]
     assert found.places.tolist() == [[row + 1, column + 1] for row, column in PLACES]
     assert (np.diff(found.numbers) < 0).all()
@@ -50,19 +50,20 @@ def test_finds_them_the_strongest_first(batch, floats, monkeypatch):
 def test_grey_where_the_field_leaves_the_picture():
     images = np.zeros((1, 8, 8, 1), np.uint8)
     images[0, 0, 7] = 255
-    found = top_patches(detector(), images, "0", 1, count=3)
+    found = top_patches(detector(), images, "0", [1], count=3)[0]
     assert len(found.patches) == 1, "one a picture, though three were asked for"
     row, column = found.places[0]
     padded = np.pad(images[0], ((1, 1), (1, 1), (0, 0)), constant_values=128)
     assert np.array_equal(found.patches[0], padded[row : row + 3, column : column + 3])
-    assert (top_patches(detector(), to_float(images), "0", 1).patches[0] == 0).any()
+    assert (top_patches(detector(), to_float(images), "0", [1])[0].patches[0] == 0).any()
 
 
 def test_the_numbers_are_the_largest_of_the_maps():
     model, images = Small(), pictures(7)
     maps = activation_maps(model, images, "body.3")[..., 5]
     best = maps.reshape(7, -1).max(axis=1)
-    found = top_patches(model, images, "body.3", 5, count=3)
+    other, found = top_patches(model, images, "body.3", [0, 5], count=3)
+    assert not np.array_equal(other.numbers, found.numbers)
     np.testing.assert_allclose(found.numbers, np.sort(best)[::-1][:3], rtol=1e-5)
     assert found.pictures.tolist() == np.argsort(-best)[:3].tolist()
     assert found.patches.shape == (3, 8, 8, 3)
@@ -71,13 +72,13 @@ def test_the_numbers_are_the_largest_of_the_maps():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("body.3", 8), "channel 8: layer 'body.3' has 0 … 7"),
-        (("body.8", 0), "none named 'body.8'"),
-        (("head", 0), "layer 'head': its receptive field is not known"),
+        (("body.3", [0, 8]), "channel 8: layer 'body.3' has 0 … 7"),
+        (("body.8", [0]), "none named 'body.8'"),
+        (("head", [0]), "layer 'head': its receptive field is not known"),
     ],
 )
 def test_refuses(given, message):
     with pytest.raises(ValueError, match=message):
         top_patches(Small(), pictures(2), *given)
     with pytest.raises(ValueError, match="count must be at least 1, got 0"):
-        top_patches(Small(), pictures(2), "body.3", 0, count=0)
+        top_patches(Small(), pictures(2), "body.3", [0], count=0)

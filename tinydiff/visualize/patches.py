@@ -8,6 +8,7 @@ figure 2 (the right halves); R. Girshick et al., "Rich feature hierarchies", 201
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,9 +39,9 @@ class Patches:
 
 
 def top_patches(
-    model: Module, images: np.ndarray, layer: str, channel: int, *, count: int = 9
-) -> Patches:
-    """The best place in each picture, and of those the best ``count``.
+    model: Module, images: np.ndarray, layer: str, channels: Sequence[int], *, count: int = 9
+) -> list[Patches]:
+    """For each of the channels the best place in each picture, and of those the best ``count``.
 
     images  uint8 or floats in [−1, 1], (N, H, W, C)
     layer   the path of one that answers with maps; raises what `receptive_field` does
@@ -50,25 +51,16 @@ def top_patches(
     field = receptive_field(model, layer, images)
     numbers, places = [], []
     for answer in answers(model, images, layer):
-        maps = to_numpy(answer[..., checked_channel(layer, channel, answer.shape[-1])])
-        flat = maps.reshape(len(maps), -1)
-        places.append(np.stack(np.unravel_index(flat.argmax(axis=1), maps.shape[1:]), axis=1))
+        columns = [checked_channel(layer, channel, answer.shape[3]) for channel in channels]
+        maps = to_numpy(answer)[..., columns]
+        flat = maps.reshape(len(maps), -1, len(columns))
         numbers.append(flat.max(axis=1))
+        places.append(np.stack(np.unravel_index(flat.argmax(axis=1), maps.shape[1:3]), axis=2))
     numbers, places = np.concatenate(numbers), np.concatenate(places)
+    return [_best(images, field, numbers[:, c], places[:, c], count) for c in range(len(channels))]
+
+
+def _best(images, field: ReceptiveField, numbers, places, count: int) -> Patches:
     best = np.argsort(-numbers, kind="stable")[:count]
-    patches = np.stack([_crop(images[i], field.of(tuple(places[i]))) for i in best])
+    patches = np.stack([field.crop(images[i], places[i]) for i in best])
     return Patches(patches, numbers[best], best, places[best], field)
-
-
-def _crop(image: np.ndarray, field: tuple[slice, slice]) -> np.ndarray:
-    """What the field sees, grey where it leaves the picture."""
-    grey = 128 if image.dtype == np.uint8 else 0
-    sizes = [s.stop - s.start for s in field]
-    patch = np.full((*sizes, image.shape[2]), grey, image.dtype)
-    ends = list(zip(field, image.shape[:2], strict=True))
-    inside = tuple(slice(max(s.start, 0), min(s.stop, n)) for s, n in ends)
-    where = tuple(
-        slice(i.start - s.start, i.stop - s.start) for i, s in zip(inside, field, strict=True)
-    )
-    patch[where] = image[inside]
-    return patch

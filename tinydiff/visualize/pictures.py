@@ -48,6 +48,20 @@ def as_pictures(
     return to_uint8(colours, (0, 1))
 
 
+def as_cells(pictures: np.ndarray, side: int) -> np.ndarray:
+    """Pictures uint8 (N, H, W, 1 or 3) for a table: in colour, the longer side ``side`` pixels.
+
+    Each pixel becomes a block; sides that do not divide have blocks a pixel larger than others.
+    """
+    height, width = pictures.shape[1:3]
+    longest = max(height, width)
+    rows, columns = (
+        np.arange(max(1, side * n // longest)) * longest // side for n in (height, width)
+    )
+    large = pictures[:, rows][:, :, columns]
+    return np.broadcast_to(large, (*large.shape[:3], 3))
+
+
 def _check(maps, signed, over, percentile) -> np.ndarray:
     if not isinstance(maps, np.ndarray) or maps.dtype.kind != "f":
         kind = getattr(maps, "dtype", None) or type(maps).__name__

@@ -55,9 +55,22 @@ class ReceptiveField:
 
     def of(self, place: tuple[int, int]) -> tuple[slice, slice]:
         """The rows and columns that the neuron at this place sees; they may leave the picture."""
-        starts = [j * i + s for i, j, s in zip(place, self.jump, self.start, strict=True)]
+        starts = [j * int(i) + s for i, j, s in zip(place, self.jump, self.start, strict=True)]
         rows, columns = (slice(s, s + n) for s, n in zip(starts, self.size, strict=True))
         return rows, columns
+
+    def crop(self, image: np.ndarray, place: tuple[int, int]) -> np.ndarray:
+        """What of an image (H, W, C) that neuron sees, (*size, C); middle grey outside of it."""
+        grey = 128 if image.dtype == np.uint8 else 0
+        patch = np.full((*self.size, image.shape[2]), grey, image.dtype)
+        ends = list(zip(self.of(place), image.shape[:2], strict=True))
+        inside = [slice(max(s.start, 0), min(s.stop, n)) for s, n in ends]
+        where = [
+            slice(i.start - s.start, i.stop - s.start)
+            for i, (s, _) in zip(inside, ends, strict=True)
+        ]
+        patch[tuple(where)] = image[tuple(inside)]
+        return patch
 
 
 @dataclass(frozen=True)
