@@ -52,6 +52,32 @@ def to_uint8(x: np.ndarray, value_range: tuple[float, float] = (-1.0, 1.0)) -> n
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
+def check_pictures(images: np.ndarray) -> np.ndarray:
+    """``images`` if they are pictures for a network, (N, H, W, C), uint8 or floats in [−1, 1].
+
+    TypeError or ValueError if they are not.
+    """
+    if not isinstance(images, np.ndarray) or not (
+        images.dtype == np.uint8 or images.dtype.kind == "f"
+    ):
+        kind = getattr(images, "dtype", None) or type(images).__name__
+        raise TypeError(f"images: expected a NumPy array of uint8 or floats, got {kind}")
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"images: expected (N, H, W, C) with N ≥ 1, got shape {images.shape}")
+    # Written so that NaN fails too.
+    if images.dtype.kind == "f" and not -1.001 <= images.min() <= images.max() <= 1.001:
+        raise ValueError(
+            f"images: expected floats in [−1, 1], got {images.min():.4g} … {images.max():.4g}"
+        )
+    return images
+
+
+def to_input(images: np.ndarray, dtype=np.float32) -> np.ndarray:
+    """`check_pictures` as our networks take them: floats in [−1, 1], which bytes become."""
+    images = check_pictures(images)
+    return (to_float(images) if images.dtype == np.uint8 else images).astype(dtype, copy=False)
+
+
 def check_value_range(value_range: tuple[float, float]) -> tuple[float, float]:
     """``value_range`` as two floats, or ValueError if it is not (low, high) with low < high."""
     low, high = (float(end) for end in value_range)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinydiff.backend import asarray, to_numpy
-from tinydiff.images import to_float
+from tinydiff.images import check_pictures, to_input
 from tinydiff.nn import Module
 from tinydiff.recording import no_grad
 from tinydiff.team import team_of
@@ -59,30 +59,13 @@ def _outputs(model: Module, images: np.ndarray, progress: bool = False) -> np.nd
     """model(x) for all pictures, a batch at a time, in as many processes as there are cores."""
     from tqdm import tqdm  # see tinydiff/training/progress.py
 
-    images = _check(images)
+    images = check_pictures(images)
     model.eval()
     parts = []
     bar = tqdm(total=len(images), desc="features", unit="image", disable=not progress)
     with bar, no_grad(), team_of(model):
         for start in range(0, len(images), BATCH):
-            x = images[start : start + BATCH]
-            x = to_float(x) if x.dtype == np.uint8 else x.astype(np.float32)
+            x = to_input(images[start : start + BATCH])
             parts.append(to_numpy(model(asarray(x)).data))
             bar.update(len(x))
     return np.concatenate(parts)
-
-
-def _check(images: np.ndarray) -> np.ndarray:
-    if not isinstance(images, np.ndarray) or not (
-        images.dtype == np.uint8 or images.dtype.kind == "f"
-    ):
-        kind = getattr(images, "dtype", None) or type(images).__name__
-        raise TypeError(f"images: expected a NumPy array of uint8 or floats, got {kind}")
-    if images.ndim != 4 or 0 in images.shape:
-        raise ValueError(f"images: expected (N, H, W, C) with N ≥ 1, got shape {images.shape}")
-    # Written so that NaN fails too.
-    if images.dtype.kind == "f" and not -1.001 <= images.min() <= images.max() <= 1.001:
-        raise ValueError(
-            f"images: expected floats in [−1, 1], got {images.min():.4g} … {images.max():.4g}"
-        )
-    return images

@@ -7,6 +7,7 @@ from tinydiff.nn.conv import Conv2d, ConvTranspose2d
 from tinydiff.nn.cost import multiply_adds
 from tinydiff.nn.dropout import Dropout
 from tinydiff.nn.embedding import Embedding
+from tinydiff.nn.frozen import frozen
 from tinydiff.nn.linear import Linear
 from tinydiff.nn.module import Module, Parameter
 from tinydiff.nn.norm import BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
+from tinydiff.nn.frozen import frozen
 from tinydiff.recording import no_grad
 
 _watchers: list[Callable] = []
@@ -36,16 +37,7 @@ def tell_watchers(module, output) -> None:
 
 
 def try_out(model, callback: Callable, inputs: tuple, settings: dict) -> None:
-    """Run a model once and tell ``callback(module, output)`` what its modules answer.
-
-    Without a graph, and in evaluation mode: a look must not move running statistics or draw
-    numbers.
-    """
-    before = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with watching(callback), no_grad():
-            model(*inputs, **settings)
-    finally:
-        for module, training in before.items():
-            module.training = training
+    """Run a model once, without a trace, and tell ``callback(module, output)`` what its modules
+    answer."""
+    with watching(callback), frozen(model), no_grad():
+        model(*inputs, **settings)

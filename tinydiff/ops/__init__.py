@@ -1,6 +1,6 @@
 """Differentiable functions: value and derivative side by side."""
 
-from tinydiff.ops.activation import elu, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
+from tinydiff.ops.activation import elu, gelu, leaky_relu, sigmoid, silu, softplus, tanh
 from tinydiff.ops.arithmetic import (
     abs,
     add,
@@ -43,6 +43,7 @@ from tinydiff.ops.pooling import (
 )
 from tinydiff.ops.product import einsum, embedding, linear, matmul
 from tinydiff.ops.reduction import log_softmax, logsumexp, max, mean, min, softmax, sum, var
+from tinydiff.ops.relu import relu
 from tinydiff.ops.resample import (
     pixel_shuffle,
     pixel_unshuffle,

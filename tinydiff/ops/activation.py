@@ -1,17 +1,10 @@
-"""Nonlinearities.  σ is the logistic function, Φ the normal distribution function."""
+"""Nonlinearities; ReLU is in relu.py.  σ: logistic function, Φ: normal distribution function."""
 
 import math
 
 from tinydiff import kernels
 from tinydiff.backend import xp
 from tinydiff.tensor import op
-
-
-@op
-def relu(x):
-    """max(x, 0)"""
-    y = xp.maximum(x, 0)
-    return y, (lambda g: g * (y > 0),)
 
 
 @op

@@ -1,0 +1,157 @@
+"""Look inside a classifier: its filters, what its neurons answer to, which pixels decide.
+
+    python examples/inside.py runs/vgg-mnist/checkpoint.npz
+    python examples/inside.py runs/vgg-mnist/checkpoint.npz --image my.png
+    python examples/inside.py runs/vgg-mnist/checkpoint.npz --layer stages.1.conv1 --unit 7
+
+Takes a network of examples/classify.py and pictures it has not learned from, and writes to
+runs/NAME/ (inside-RUN by default): filters.png (the weights of the first convolution, red above
+zero, blue below), activations.png (what channels answer to a picture), patches.png (what channels
+of a layer answer to most, and what in that speaks for their neuron) and attributions.png (which
+pixels speak for the class it sees, by eight methods).  Guided backpropagation and deconvnet need a
+network with ReLU, as --model vgg is, and are left out for others.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import tinydiff as td
+from tinydiff import data, images, metrics, nn, visualize
+from tinydiff.commandline import parser, run, run_folder, whole
+from tinydiff.visualize import Unit, as_cells, as_pictures, gradient, logit
+
+DATA = data.LABELLED
+ROWS = 10  # at most, of pictures or channels
+STRONGEST = 9  # channels of a layer in activations.png
+BEST = 6  # patches of a channel
+CELL = 84  # pixels
+
+
+def main() -> None:
+    args = parse_arguments()
+    folder = run_folder(args, f"inside-{args.checkpoint.resolve().parent.name}")
+    recogniser = metrics.Recogniser.load(args.checkpoint)
+    name = args.data or data.learned_from(recogniser.settings, DATA)
+    _, test_set = data.train_and_test(name, DATA, recogniser.image[0])
+    td.seed(args.seed)
+    rng = np.random.default_rng(args.seed)
+    some = test_set.images[rng.permutation(len(test_set))[: args.count]]
+    if args.image:
+        shown = recogniser.read(args.image)[None]
+    else:
+        _, first = np.unique(metrics.predict(recogniser.model, some), return_index=True)
+        shown = some[first[:ROWS]]
+    filters = as_pictures(visualize.filters(recogniser.model), signed=True, percentile=100)
+    tables = {
+        "filters": images.grid(as_cells(filters, CELL // 2)),
+        "activations": activations(recogniser.model, shown[:1]),
+        "patches": patches(recogniser.model, some, args.layer, args.unit),
+        "attributions": attributions(recogniser, shown),
+    }
+    for title, table in tables.items():
+        images.save_png(folder / f"{title}.png", table)
+    print(f"See {', '.join(f'{title}.png' for title in tables)} in {folder}.")
+
+
+def activations(model: nn.Module, picture: np.ndarray) -> np.ndarray:
+    """A row for each convolution: the picture, and what the strongest of its channels answer."""
+    cells = []
+    for layer in convolutions(model):
+        maps = np.maximum(visualize.activation_maps(model, picture, layer)[0], 0)
+        strongest = np.argsort(-maps.mean(axis=(0, 1)), kind="stable")[:STRONGEST]
+        shown = as_pictures(maps[..., strongest].transpose(2, 0, 1), signed=False)
+        row = np.concatenate([as_cells(picture, CELL), as_cells(shown, CELL)])
+        cells.append(np.pad(row, ((0, 1 + STRONGEST - len(row)), (0, 0), (0, 0), (0, 0))))
+    titles = ["picture", *(f"strongest {k + 1}" for k in range(STRONGEST))]
+    return images.labelled_grid(np.concatenate(cells), titles, convolutions(model), scale=1)
+
+
+def patches(model: nn.Module, some: np.ndarray, layer: str | None, unit: int | None) -> np.ndarray:
+    """A row for each channel: its patches, and what in them speaks for the neuron."""
+    if layer is None:  # the deepest whose neurons see at most half of the picture
+        half, (layer, *others) = max(some.shape[1:3]) / 2, convolutions(model)
+        for path in others:
+            if max(visualize.receptive_field(model, path, some).size) <= half:
+                layer = path
+    channels = [unit]
+    if unit is None:
+        strong = visualize.activation_maps(model, some[:100], layer).max(axis=(1, 2)).mean(axis=0)
+        channels = np.argsort(-strong, kind="stable")[:ROWS].tolist()
+    rule, cells = "guided" if has_relu(model, some) else "plain", []
+    found = visualize.top_patches(model, some, layer, channels, count=BEST)
+    for channel, best in zip(channels, found, strict=True):
+        ways = []
+        for i, place in zip(best.pictures, best.places.tolist(), strict=True):
+            neuron = Unit(layer, channel, tuple(place))
+            way = gradient(model, some[i : i + 1], neuron, rule=rule)[0]
+            ways.append(best.field.crop(way, place))
+        cells += [best.patches.repeat(3 // some.shape[3], axis=3)]
+        cells += [as_pictures(np.stack(ways), signed=True)]
+    kinds = ("patch", rule if rule == "guided" else "gradient")
+    titles = [f"{kind} {k + 1}" for kind in kinds for k in range(len(found[0].patches))]
+    names = [f"channel {channel}" for channel in channels]
+    table = as_cells(np.concatenate(cells), CELL)
+    return images.labelled_grid(table, titles, names, corner=layer, scale=1)
+
+
+def attributions(recogniser: metrics.Recogniser, shown: np.ndarray) -> np.ndarray:
+    """A row for each picture: what speaks for the class it is taken for."""
+    model, cells, names = recogniser.model, [], []
+    shapes = visualize.answer_shapes(model, shown)
+    pixels = shapes[convolutions(model)[-1]][:2]
+    last = [path for path, shape in shapes.items() if len(shape) == 3 and shape[:2] == pixels][-1]
+    patch = max(2, min(shown.shape[1:3]) // 5)
+    rules = ("guided", "deconvnet") if has_relu(model, shown) else ()
+    for x, likely in zip(shown[:, None], recogniser(shown), strict=True):
+        label = int(likely.argmax())
+        given = model, x, logit(label)
+        signed = {
+            "input x gradient": visualize.input_times_gradient(*given),
+            "SmoothGrad": visualize.smooth_grad(*given),
+            "integrated": visualize.integrated_gradients(*given),
+            **{rule: gradient(*given, rule=rule) for rule in rules},
+        }
+        ground = float(np.median(images.to_float(x)))
+        drops = visualize.occlusion(*given, patch=patch, stride=max(1, patch // 3), fill=ground)
+        row = {
+            "picture": x,
+            "saliency": as_pictures(visualize.saliency(*given), signed=False),
+            **{title: as_pictures(way, signed=True) for title, way in signed.items()},
+            "Grad-CAM": as_pictures(visualize.grad_cam(*given, last), signed=False, over=x),
+            "occlusion": as_pictures(drops, signed=True, over=x),
+        }
+        cells += [as_cells(cell, CELL) for cell in row.values()]
+        names.append(f"{recogniser.classes[label]}, {likely[label]:.1%}")
+    return images.labelled_grid(np.concatenate(cells), list(row), names, corner="seen", scale=1)
+
+
+def has_relu(model: nn.Module, shown: np.ndarray) -> bool:
+    """Can the rules of ReLU be used?"""
+    try:
+        gradient(model, shown[:1], logit(0), rule="guided")
+    except ValueError:
+        return False
+    return True
+
+
+def convolutions(model: nn.Module) -> list[str]:
+    return [path for path, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+
+
+def parse_arguments():
+    options = parser(__doc__, "--seed", "--name", "--out", name="inside-RUN")
+    options.add_argument("checkpoint", type=Path, help="of a run of examples/classify.py")
+    options.add_argument("--image", type=Path, help="a picture of your own, instead of the data's")
+    options.add_argument(
+        "--layer", help="of patches.png (default: the last that sees up to a half)"
+    )
+    options.add_argument("--unit", type=whole(0), help="the one channel to be in patches.png")
+    known = f"{', '.join(DATA)}, or a folder of pictures"
+    options.add_argument("--data", help=f"{known} (default: what the model learned from)")
+    options.add_argument("--count", type=whole(1), default=1000, help="test pictures to look at")
+    return options.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)

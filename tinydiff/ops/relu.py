@@ -1,0 +1,73 @@
+"""ReLU, y = max(x, 0), and three rules for the way back through it.
+
+    plain       g·[x > 0]              the derivative
+    deconvnet   g·[g > 0]              what ReLU itself would make of g: what speaks for the neuron
+    guided      g·[x > 0]·[g > 0]      both
+
+The last two are no derivatives of anything.  They are for looking at what a neuron responds to,
+never for learning: see tinydiff/visualize.
+
+Sources: M. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks", 2014,
+section 2.1 (deconvnet); J. Springenberg et al., "Striving for Simplicity: The All Convolutional
+Net", 2015, section 3.4 (guided).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from tinydiff.backend import xp
+from tinydiff.tensor import op
+
+RULES: Mapping[str, Callable] = MappingProxyType(
+    {
+        "plain": lambda g, y: g * (y > 0),
+        "deconvnet": lambda g, y: xp.maximum(g, 0),
+        "guided": lambda g, y: xp.maximum(g, 0) * (y > 0),
+    }
+)
+
+
+class _Thread(threading.local):
+    rule: relu_rule | None = None
+
+
+_thread = _Thread()
+
+
+class relu_rule:
+    """``with relu_rule("guided"):`` inside, backward takes this way through every ReLU.
+
+    It is what is current when backward walks the graph that counts, in this thread; with
+    ``retain_graph`` one graph can be walked by all rules.  ``passed`` counts the ReLUs on the way.
+    Raises ValueError for a name that is not in RULES.
+    """
+
+    def __init__(self, name: str):
+        if name not in RULES:
+            raise ValueError(f"rule: {name!r} is none of ReLU's: {', '.join(RULES)}")
+        self.name, self.passed = name, 0
+
+    def __enter__(self) -> relu_rule:
+        self._before, _thread.rule = _thread.rule, self
+        return self
+
+    def __exit__(self, *exception) -> None:
+        _thread.rule = self._before
+
+
+@op
+def relu(x):
+    """max(x, 0)"""
+    y = xp.maximum(x, 0)
+    return y, (lambda g: _back(g, y),)
+
+
+def _back(g, y):
+    rule = _thread.rule
+    if rule is None:
+        return RULES["plain"](g, y)
+    rule.passed += 1
+    return RULES[rule.name](g, y)
