@@ -6,7 +6,9 @@ import pytest
 from example_runs import EXAMPLES, call, everything_in, load
 
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
-CHECKPOINT = ("edit", "evaluate", "guidance", "likelihood", "neighbours", "sample", "samplers")
+CHECKPOINT = {  # that need one
+    *("edit", "evaluate", "guidance", "inside", "likelihood", "neighbours", "sample", "samplers")
+}
 
 
 @pytest.fixture
