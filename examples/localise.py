@@ -74,7 +74,7 @@ def main() -> None:
     print(f"{len(test)} test scenes: {scores.classes:.2%} of the classes right")
     if args.box_loss != "none":
         print(f"mean IoU {scores.iou:.3f}; class right and IoU at least 1/2: {scores.both:.2%}")
-    draw(folder / "boxes.png", test, {"truth": truths, "found": found})
+    draw(folder / "boxes.png", test, truths, found)
     losses = {"loss": [r["loss"] for r in training.read_log(folder / "log.jsonl")]}
     plots.save_curves(folder / "loss.png", losses, title=f"classes and boxes ({args.box_loss})")
     print(f"See boxes.png and loss.png in {folder}.")
@@ -101,15 +101,17 @@ def trainer_of(
     )
 
 
-def draw(target: Path, test: data.Scenes, rows: dict[str, list[vision.Objects]]) -> None:
-    """Test scenes, a row for the truth and one for what was found."""
+def draw(target: Path, test: data.Scenes, truths: list, found: list) -> None:
+    """Test scenes with what is there, below it with what was found, above it how well they fit."""
     pictures = [
         vision.draw_objects(picture, objects, test.classes, scale=2)
-        for row in rows.values()
+        for row in (truths, found)
         for picture, objects in zip(test.images[:SHOWN], row, strict=False)
     ]
-    columns = [""] * min(SHOWN, len(test))
-    images.save_png(target, images.labelled_grid(np.stack(pictures), columns, list(rows), scale=1))
+    pairs = zip(found[:SHOWN], truths, strict=False)
+    columns = [f"IoU {vision.iou(a.boxes, b.boxes)[0, 0]:.2f}" for a, b in pairs]
+    table = images.labelled_grid(np.stack(pictures), columns, ("truth", "found"), scale=1)
+    images.save_png(target, table)
 
 
 def locate(checkpoint: Path, file: Path) -> None:
