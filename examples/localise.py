@@ -41,19 +41,10 @@ def main() -> None:
     folder = run_folder(args, f"localise-{args.box_loss}{start}")
     td.seed(args.seed)
     test = data.shapes("test", args.test_scenes, side=SIDE, objects=1)
-    settings = {
-        "data": test.name,
-        "scenes": args.scenes,
-        "classes": test.classes,
-        "localiser": NETWORK,
-        "box_loss": args.box_loss,
-        "backbone": str(args.backbone or ""),
-        "frozen": args.frozen,
-        "batch": BATCH,
-        "lr": LR,
-        "steps": args.steps,
-        "seed": args.seed,
-    }
+    settings = {"data": test.name, "scenes": args.scenes, "classes": test.classes}
+    settings |= {"localiser": NETWORK, "box_loss": args.box_loss, "frozen": args.frozen}
+    settings |= {"backbone": str(args.backbone or ""), "batch": BATCH, "lr": LR}
+    settings |= {"steps": args.steps, "seed": args.seed}
     localiser = vision.Localiser(settings)
     if args.backbone:
         localiser.take_backbone(args.backbone)
