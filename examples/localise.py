@@ -54,10 +54,11 @@ def main() -> None:
     learned = sum(p.size for p in localiser.model.parameters() if p.requires_grad)
     total = localiser.model.num_parameters()
     print(f"{len(scenes)} scenes, {total:,} parameters, {learned:,} of them learned")
-    seconds = 0.0
-    for record in training.train(trainer, args.steps, folder, settings=settings):
-        seconds += record.seconds
-    print(f"trained {seconds / 60:.1f} minutes, up to step {trainer.step}")
+    for _ in training.train(trainer, args.steps, folder, settings=settings):
+        pass
+    log = training.read_log(folder / "log.jsonl")
+    minutes = sum(BATCH / record["images_per_second"] for record in log) / 60
+    print(f"trained {minutes:.1f} minutes, up to step {trainer.step}")
     with trainer.ema.swapped():
         found = localiser(test.images)
     truths = vision.objects_of(test.labels, test.boxes)
@@ -66,7 +67,7 @@ def main() -> None:
     if args.box_loss != "none":
         print(f"mean IoU {scores.iou:.3f}; class right and IoU at least 1/2: {scores.both:.2%}")
     draw(folder / "boxes.png", test, truths, found)
-    losses = {"loss": [r["loss"] for r in training.read_log(folder / "log.jsonl")]}
+    losses = {"loss": [record["loss"] for record in log]}
     plots.save_curves(folder / "loss.png", losses, title=f"classes and boxes ({args.box_loss})")
     print(f"See boxes.png and loss.png in {folder}.")
 
