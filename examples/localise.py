@@ -41,19 +41,10 @@ def main() -> None:
     folder = run_folder(args, f"localise-{args.box_loss}{start}")
     td.seed(args.seed)
     test = data.shapes("test", args.test_scenes, side=SIDE, objects=1)
-    settings = {
-        "data": test.name,
-        "scenes": args.scenes,
-        "classes": test.classes,
-        "localiser": NETWORK,
-        "box_loss": args.box_loss,
-        "backbone": str(args.backbone or ""),
-        "frozen": args.frozen,
-        "batch": BATCH,
-        "lr": LR,
-        "steps": args.steps,
-        "seed": args.seed,
-    }
+    settings = {"data": test.name, "scenes": args.scenes, "classes": test.classes}
+    settings |= {"localiser": NETWORK, "box_loss": args.box_loss, "frozen": args.frozen}
+    settings |= {"backbone": str(args.backbone or ""), "batch": BATCH, "lr": LR}
+    settings |= {"steps": args.steps, "seed": args.seed}
     localiser = vision.Localiser(settings)
     if args.backbone:
         localiser.take_backbone(args.backbone)
@@ -63,10 +54,11 @@ def main() -> None:
     learned = sum(p.size for p in localiser.model.parameters() if p.requires_grad)
     total = localiser.model.num_parameters()
     print(f"{len(scenes)} scenes, {total:,} parameters, {learned:,} of them learned")
-    seconds = 0.0
-    for record in training.train(trainer, args.steps, folder, settings=settings):
-        seconds += record.seconds
-    print(f"trained {seconds / 60:.1f} minutes, up to step {trainer.step}")
+    for _ in training.train(trainer, args.steps, folder, settings=settings):
+        pass
+    log = training.read_log(folder / "log.jsonl")
+    minutes = sum(BATCH / record["images_per_second"] for record in log) / 60
+    print(f"trained {minutes:.1f} minutes, up to step {trainer.step}")
     with trainer.ema.swapped():
         found = localiser(test.images)
     truths = vision.objects_of(test.labels, test.boxes)
@@ -74,8 +66,8 @@ def main() -> None:
     print(f"{len(test)} test scenes: {scores.classes:.2%} of the classes right")
     if args.box_loss != "none":
         print(f"mean IoU {scores.iou:.3f}; class right and IoU at least 1/2: {scores.both:.2%}")
-    draw(folder / "boxes.png", test, {"truth": truths, "found": found})
-    losses = {"loss": [r["loss"] for r in training.read_log(folder / "log.jsonl")]}
+    draw(folder / "boxes.png", test, truths, found)
+    losses = {"loss": [record["loss"] for record in log]}
     plots.save_curves(folder / "loss.png", losses, title=f"classes and boxes ({args.box_loss})")
     print(f"See boxes.png and loss.png in {folder}.")
 
@@ -101,15 +93,17 @@ def trainer_of(
     )
 
 
-def draw(target: Path, test: data.Scenes, rows: dict[str, list[vision.Objects]]) -> None:
-    """Test scenes, a row for the truth and one for what was found."""
+def draw(target: Path, test: data.Scenes, truths: list, found: list) -> None:
+    """Test scenes with what is there, below it with what was found, above it how well they fit."""
     pictures = [
         vision.draw_objects(picture, objects, test.classes, scale=2)
-        for row in rows.values()
+        for row in (truths, found)
         for picture, objects in zip(test.images[:SHOWN], row, strict=False)
     ]
-    columns = [""] * min(SHOWN, len(test))
-    images.save_png(target, images.labelled_grid(np.stack(pictures), columns, list(rows), scale=1))
+    pairs = zip(found[:SHOWN], truths, strict=False)
+    columns = [f"IoU {vision.iou(a.boxes, b.boxes)[0, 0]:.2f}" for a, b in pairs]
+    table = images.labelled_grid(np.stack(pictures), columns, ("truth", "found"), scale=1)
+    images.save_png(target, table)
 
 
 def locate(checkpoint: Path, file: Path) -> None:
