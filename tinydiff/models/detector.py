@@ -13,7 +13,7 @@ Sources: J. Redmon and A. Farhadi, "YOLO9000: Better, Faster, Stronger", 2017, s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import islice
 
 from tinydiff import nn, ops
 from tinydiff.models.blocks import ResidualBlock, zero_init
@@ -65,19 +65,24 @@ class Detector(nn.Module):
             layers += [ResidualBlock(width, width, groups=norm_groups) for _ in range(count)]
             before, step = width, 2
         self.body = nn.Sequential(*layers)
-        self.ends = tuple(accumulate(1 + count for count in blocks))  # of each resolution's layers
+        self.first = 1 + blocks[0]  # layers at the first resolution
         self.norm = nn.GroupNorm(norm_groups, before, silu=True)
         self.head = zero_init(nn.Linear(before, channels))
 
     def forward(self, x) -> Tensor:
-        return self.head(self.norm(self.features(x)[-1]))
+        return self.head(self.norm(self.body(self._patches(x))))
 
-    def features(self, x) -> list[Tensor]:
-        """What is known at each resolution, the finest first.
+    def features(self, x) -> Tensor:
+        """What is known at the first resolution: (N, H/patch, W/patch, widths[0])
 
-        The i-th, from 0, is (N, H/s, W/s, widths[i]) with s = patch·2ⁱ.
         x as for the model; raises ValueError for another shape.
         """
+        h = self._patches(x)
+        for layer in islice(self.body, self.first):
+            h = layer(h)
+        return h
+
+    def _patches(self, x) -> Tensor:
         x = x if isinstance(x, Tensor) else Tensor(x)
         if (
             x.ndim != 4
@@ -89,9 +94,4 @@ class Detector(nn.Module):
                 f"Detector: x has shape {x.shape}, expected (N, H, W, {self.in_channels}) "
                 f"with H and W divisible by {self.stride}"
             )
-        h, found = ops.pixel_unshuffle(x, factor=self.patch), []
-        for i, layer in enumerate(self.body, 1):
-            h = layer(h)
-            if i in self.ends:
-                found.append(h)
-        return found
+        return ops.pixel_unshuffle(x, factor=self.patch)
