@@ -22,7 +22,7 @@ from tinydiff.visualize.grad_cam import grad_cam
 from tinydiff.visualize.gradient import gradient, input_gradient
 from tinydiff.visualize.neighbours import nearest
 from tinydiff.visualize.occlusion import occlusion
-from tinydiff.visualize.patches import Patches, top_patches
+from tinydiff.visualize.patches import Patches, patch_gradients, top_patches
 from tinydiff.visualize.pictures import as_cells, as_pictures
 from tinydiff.visualize.receptive_field import ReceptiveField, receptive_field
 from tinydiff.visualize.target import Objective, Unit, activation, listening, logit
@@ -47,6 +47,7 @@ __all__ = [
     "logit",
     "nearest",
     "occlusion",
+    "patch_gradients",
     "receptive_field",
     "saliency",
     "smooth_grad",
