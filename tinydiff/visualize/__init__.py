@@ -10,6 +10,7 @@ as_pictures(maps, signed=True)                          # any of these, to look 
 nearest(features(model, mine), features(model, known))  # the pictures that are most alike to it
 """
 
+from tinydiff.ops.relu import relu_rule
 from tinydiff.visualize.activations import activation_maps, answer_shapes
 from tinydiff.visualize.attribution import (
     input_times_gradient,
@@ -49,6 +50,7 @@ __all__ = [
     "occlusion",
     "patch_gradients",
     "receptive_field",
+    "relu_rule",
     "saliency",
     "smooth_grad",
     "top_patches",
