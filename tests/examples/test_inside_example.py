@@ -113,6 +113,23 @@ def test_one_channel_of_one_layer_and_a_picture_of_ones_own(trained, here):
     assert cells(folder / "patches.png", 1, 12).shape[0] == 1
 
 
+def test_colour_pictures_in_a_folder(here):
+    for brightness in (120, 250):
+        write_pictures(here / "mine" / f"class-{brightness}", 12, brightness)
+    train = ("--data", "mine", "--size", 16, "--model", "vgg", "--epochs", 1)
+    assert call(small_classify(), *train).status == 0
+    checkpoint = here / "runs" / "vgg-mine" / "checkpoint.npz"
+    assert "the model learned from 'mine" in inside(checkpoint).error()
+    ended = inside(checkpoint, "--data", "mine")
+    assert ended.status == 0, ended.err
+    table = pixels(here / "runs" / "inside-vgg-mine" / "attributions.png")
+    shown = (len(table) - 2) // STEP
+    assert 1 <= shown <= 2
+    held_out = data.hold_out(data.image_folder(here / "mine", 16))[1].images
+    first = cells(here / "runs" / "inside-vgg-mine" / "attributions.png", shown, 9)[0, 0]
+    assert any(np.array_equal(first, cell) for cell in visualize.as_cells(held_out, 84))
+
+
 REFUSED = {
     "none.npz": "none.npz does not exist: train with examples/classify.py first",
     "text.npz": "text.npz: the file is not a tinydiff checkpoint",
