@@ -74,25 +74,16 @@ def patches(model: nn.Module, some: np.ndarray, layer: str | None, unit: int | N
         for path in others:
             if max(visualize.receptive_field(model, path, some).size) <= half:
                 layer = path
-    channels = [unit]
-    if unit is None:
-        strong = visualize.activation_maps(model, some[:100], layer).max(axis=(1, 2)).mean(axis=0)
-        channels = np.argsort(-strong, kind="stable")[:ROWS].tolist()
-    rule, cells = "guided" if has_relu(model, some) else "plain", []
-    found = visualize.top_patches(model, some, layer, channels, count=BEST)
-    for channel, best in zip(channels, found, strict=True):
-        ways = []
-        for i, place in zip(best.pictures, best.places.tolist(), strict=True):
-            neuron = Unit(layer, channel, tuple(place))
-            way = gradient(model, some[i : i + 1], neuron, rule=rule)[0]
-            ways.append(best.field.crop(way, place))
-        cells += [best.patches.repeat(3 // some.shape[3], axis=3)]
-        cells += [as_pictures(np.stack(ways), signed=True)]
-    kinds = ("patch", rule if rule == "guided" else "gradient")
+    found = visualize.top_patches(model, some, layer, unit if unit is None else [unit], count=BEST)
+    found = sorted(found, key=lambda best: -best.numbers.mean())[:ROWS]
+    rule, cells = "guided" if has_relu(model, some, Unit(layer)) else "plain", []
+    for best in found:
+        ways = visualize.patch_gradients(model, some, best, rule=rule)
+        cells += [as_cells(best.patches, CELL), as_cells(as_pictures(ways, signed=True), CELL)]
+    kinds = ("patch", {"guided": "guided", "plain": "gradient"}[rule])
     titles = [f"{kind} {k + 1}" for kind in kinds for k in range(len(found[0].patches))]
-    names = [f"channel {channel}" for channel in channels]
-    table = as_cells(np.concatenate(cells), CELL)
-    return images.labelled_grid(table, titles, names, corner=layer, scale=1)
+    names = [f"channel {best.channel}" for best in found]
+    return images.labelled_grid(np.concatenate(cells), titles, names, corner=layer, scale=1)
 
 
 def attributions(recogniser: metrics.Recogniser, shown: np.ndarray) -> np.ndarray:
@@ -102,7 +93,7 @@ def attributions(recogniser: metrics.Recogniser, shown: np.ndarray) -> np.ndarra
     pixels = shapes[convolutions(model)[-1]][:2]
     last = [path for path, shape in shapes.items() if len(shape) == 3 and shape[:2] == pixels][-1]
     patch = max(2, min(shown.shape[1:3]) // 5)
-    rules = ("guided", "deconvnet") if has_relu(model, shown) else ()
+    rules = ("guided", "deconvnet") if has_relu(model, shown, logit(0)) else ()
     for x, likely in zip(shown[:, None], recogniser(shown), strict=True):
         label = int(likely.argmax())
         given = model, x, logit(label)
@@ -126,10 +117,10 @@ def attributions(recogniser: metrics.Recogniser, shown: np.ndarray) -> np.ndarra
     return images.labelled_grid(np.concatenate(cells), list(row), names, corner="seen", scale=1)
 
 
-def has_relu(model: nn.Module, shown: np.ndarray) -> bool:
-    """Can the rules of ReLU be used?"""
+def has_relu(model: nn.Module, shown: np.ndarray, target: Unit) -> bool:
+    """Is there a ReLU between target and picture, whose rules can be used?"""
     try:
-        gradient(model, shown[:1], logit(0), rule="guided")
+        gradient(model, shown[:1], target, rule="guided")
     except ValueError:
         return False
     return True

@@ -1,6 +1,18 @@
 """tinydiff: a small deep-learning engine on NumPy or CuPy, and diffusion models on top of it."""
 
-from tinydiff import data, diffusion, images, metrics, models, nn, ops, optim, training, vision
+from tinydiff import (
+    data,
+    diffusion,
+    images,
+    metrics,
+    models,
+    nn,
+    ops,
+    optim,
+    training,
+    vision,
+    visualize,
+)
 from tinydiff.backend import seed
 from tinydiff.gradcheck import gradcheck
 from tinydiff.ops import methods as _methods

@@ -86,7 +86,7 @@ def test_draws_what_it_promises(trained, here):
 
 def test_the_same_seed_the_same_pictures(trained, here):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        ended = inside(trained["vgg"], "--count", 20, "--name", name, "--seed", seed)
+        ended = inside(trained["vgg"], "--count", 6, "--name", name, "--seed", seed)
         assert ended.status == 0, ended.err
     a, b, c = ((here / "runs" / n / "attributions.png").read_bytes() for n in "abc")
     assert a == b != c
@@ -113,10 +113,27 @@ def test_one_channel_of_one_layer_and_a_picture_of_ones_own(trained, here):
     assert cells(folder / "patches.png", 1, 12).shape[0] == 1
 
 
+def test_colour_pictures_in_a_folder(here):
+    for brightness in (120, 250):
+        write_pictures(here / "mine" / f"class-{brightness}", 12, brightness)
+    train = ("--data", "mine", "--size", 16, "--model", "vgg", "--epochs", 1)
+    assert call(small_classify(), *train).status == 0
+    checkpoint = here / "runs" / "vgg-mine" / "checkpoint.npz"
+    assert "the model learned from 'mine" in inside(checkpoint).error()
+    ended = inside(checkpoint, "--data", "mine")
+    assert ended.status == 0, ended.err
+    table = pixels(here / "runs" / "inside-vgg-mine" / "attributions.png")
+    shown = (len(table) - 2) // STEP
+    assert 1 <= shown <= 2
+    held_out = data.hold_out(data.image_folder(here / "mine", 16))[1].images
+    first = cells(here / "runs" / "inside-vgg-mine" / "attributions.png", shown, 9)[0, 0]
+    assert any(np.array_equal(first, cell) for cell in visualize.as_cells(held_out, 84))
+
+
 REFUSED = {
     "none.npz": "none.npz does not exist: train with examples/classify.py first",
     "text.npz": "text.npz: the file is not a tinydiff checkpoint",
-    "RUN --unit 8": "channel 8: layer 'stages.1.conv1' has 0 … 7",
+    "RUN --unit 8": "channel 8: layer 'stages.1.conv2' has 0 … 7",
     "RUN --unit -1": "--unit: '-1' is not a whole number from 0 on",
     "RUN --layer stages.7": "VGG has none named 'stages.7'; it has stages, stages.0",
     "RUN --layer head": "layer 'head': its receptive field is not known",

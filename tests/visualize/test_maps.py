@@ -12,6 +12,7 @@ from tinydiff.images import to_float
 from tinydiff.visualize import (
     Unit,
     activation_maps,
+    answer_shapes,
     filters,
     grad_cam,
     logit,
@@ -107,6 +108,21 @@ def test_activation_maps(monkeypatch):
     assert activation_maps(model, images, "head").shape == (5, 5)
     with pytest.raises(ValueError, match=r"none named 'body.7'; it has body, body.0"):
         activation_maps(model, images, "body.7")
+
+
+def test_answer_shapes():
+    model = Small()
+    found = answer_shapes(model, pictures(2))
+    body = {"0": (12, 12, 6), "1": (12, 12, 6), "2": (6, 6, 6), "3": (6, 6, 8), "4": (6, 6, 8)}
+    expected = {f"body.{k}": shape for k, shape in body.items()}
+    expected |= {"body.5": (3, 3, 8), "body": (3, 3, 8), "dropout": (72,), "head": (5,), "": (5,)}
+    assert list(found.items()) == list(expected.items())
+    assert model.training
+
+    relu = nn.ReLU()
+    twice = nn.Sequential(relu, nn.Conv2d(3, 4, 3), relu)
+    found = answer_shapes(twice, pictures(1))
+    assert list(found.items()) == [("1", (10, 10, 4)), ("0", (10, 10, 4)), ("", (10, 10, 4))]
 
 
 def test_filters():

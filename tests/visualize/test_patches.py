@@ -7,9 +7,9 @@ import pytest
 from visualize.small_nets import Small, pictures
 
 from tinydiff import nn
-from tinydiff.backend import asarray
+from tinydiff.backend import asarray, to_numpy
 from tinydiff.images import to_float
-from tinydiff.visualize import activation_maps, top_patches
+from tinydiff.visualize import Unit, activation_maps, gradient, patch_gradients, top_patches
 
 PATTERN = np.array([[255, 0, 255], [0, 255, 0], [255, 0, 255]], np.uint8)
 PLACES = [(3, 4), (0, 9), (12, 2), (7, 7)]  # of its corner, in pictures of 15×12
@@ -64,6 +64,9 @@ def test_the_numbers_are_the_largest_of_the_maps():
     best = maps.reshape(7, -1).max(axis=1)
     other, found = top_patches(model, images, "body.3", [0, 5], count=3)
     assert not np.array_equal(other.numbers, found.numbers)
+    every = top_patches(model, images, "body.3", count=3)
+    assert [best.channel for best in every] == list(range(8))
+    assert np.array_equal(every[5].numbers, found.numbers) and every[5].layer == "body.3"
     np.testing.assert_allclose(found.numbers, np.sort(best)[::-1][:3], rtol=1e-5)
     assert found.pictures.tolist() == np.argsort(-best)[:3].tolist()
     assert found.patches.shape == (3, 8, 8, 3)
@@ -82,3 +85,24 @@ def test_refuses(given, message):
         top_patches(Small(), pictures(2), *given)
     with pytest.raises(ValueError, match="count must be at least 1, got 0"):
         top_patches(Small(), pictures(2), "body.3", [0], count=0)
+
+
+def test_what_speaks_for_the_neuron_of_each_patch():
+    """Cut out of the gradient of the neuron that answered, at the picture it answered to."""
+    (found,) = top_patches(detector(), planted(), "1", [1], count=2)
+    weight = to_numpy(detector()[0].weight.data)[..., 1]
+    ways = patch_gradients(detector(), planted(), found)
+    np.testing.assert_allclose(ways, np.stack([weight] * 2), atol=1e-6)
+
+    model, images = Small(), pictures(5)
+    (found,) = top_patches(model, images, "body.3", [5], count=3)
+    ways = patch_gradients(model, images, found, rule="guided")
+    for k, (row, column) in enumerate(found.places.tolist()):
+        i = found.pictures[k]
+        unit = Unit("body.3", 5, (row, column))
+        whole = gradient(model, images[i : i + 1], unit, rule="guided")[0]
+        padded = np.pad(whole, ((12, 12), (12, 12), (0, 0)))
+        top, left = 12 + 2 * row - 3, 12 + 2 * column - 3
+        np.testing.assert_array_equal(ways[k], padded[top : top + 8, left : left + 8])
+    plain = patch_gradients(model, images, found)
+    assert not np.array_equal(plain, ways)

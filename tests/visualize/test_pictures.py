@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinydiff.visualize import as_pictures
+from tinydiff.visualize import as_cells, as_pictures
 
 
 def of(values, **settings):
@@ -65,3 +65,32 @@ def test_over_a_picture():
 def test_refuses(maps, settings, error, message):
     with pytest.raises(error, match=message):
         as_pictures(maps, signed=True, **settings)
+
+
+def test_cells_are_in_colour_and_of_one_size():
+    grey = np.array([[10, 20, 30], [40, 50, 60]], np.uint8)[None, ..., None]
+    found = as_cells(grey, 7)
+    assert found.shape == (1, 4, 7, 3) and found.dtype == np.uint8
+    assert found[0, 0, :, 0].tolist() == [10, 10, 10, 20, 20, 30, 30]
+    assert found[0, :, 0, 1].tolist() == [10, 10, 40, 40]
+    colour = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+    assert np.array_equal(as_cells(colour, 4), colour.repeat(2, axis=1).repeat(2, axis=2))
+    assert np.array_equal(as_cells(colour, 2), colour)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "side", "error", "message"),
+    [
+        (
+            np.zeros((1, 2, 2, 3)),
+            4,
+            TypeError,
+            "pictures: expected a NumPy array of uint8, got flo",
+        ),
+        (np.zeros((2, 2, 3), np.uint8), 4, ValueError, r"pictures: expected \(N, H, W, 1 or 3\)"),
+        (np.zeros((1, 2, 2, 3), np.uint8), 0, ValueError, "side must be at least 1, got 0"),
+    ],
+)
+def test_cells_refuse(pictures, side, error, message):
+    with pytest.raises(error, match=message):
+        as_cells(pictures, side)

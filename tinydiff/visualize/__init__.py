@@ -10,6 +10,7 @@ as_pictures(maps, signed=True)                          # any of these, to look 
 nearest(features(model, mine), features(model, known))  # the pictures that are most alike to it
 """
 
+from tinydiff.ops.relu import relu_rule
 from tinydiff.visualize.activations import activation_maps, answer_shapes
 from tinydiff.visualize.attribution import (
     input_times_gradient,
@@ -22,7 +23,7 @@ from tinydiff.visualize.grad_cam import grad_cam
 from tinydiff.visualize.gradient import gradient, input_gradient
 from tinydiff.visualize.neighbours import nearest
 from tinydiff.visualize.occlusion import occlusion
-from tinydiff.visualize.patches import Patches, top_patches
+from tinydiff.visualize.patches import Patches, patch_gradients, top_patches
 from tinydiff.visualize.pictures import as_cells, as_pictures
 from tinydiff.visualize.receptive_field import ReceptiveField, receptive_field
 from tinydiff.visualize.target import Objective, Unit, activation, listening, logit
@@ -47,7 +48,9 @@ __all__ = [
     "logit",
     "nearest",
     "occlusion",
+    "patch_gradients",
     "receptive_field",
+    "relu_rule",
     "saliency",
     "smooth_grad",
     "top_patches",

@@ -51,13 +51,20 @@ def as_pictures(
 def as_cells(pictures: np.ndarray, side: int) -> np.ndarray:
     """Pictures uint8 (N, H, W, 1 or 3) for a table: in colour, the longer side ``side`` pixels.
 
-    Each pixel becomes a block; sides that do not divide have blocks a pixel larger than others.
+    Each pixel becomes a block; where its side is no whole number, some are larger than others.
+    Raises TypeError or ValueError for other arrays, or for a side below 1.
     """
+    if not isinstance(pictures, np.ndarray) or pictures.dtype != np.uint8:
+        kind = getattr(pictures, "dtype", None) or type(pictures).__name__
+        raise TypeError(f"pictures: expected a NumPy array of uint8, got {kind}")
+    if pictures.ndim != 4 or 0 in pictures.shape or pictures.shape[3] not in (1, 3):
+        raise ValueError(f"pictures: expected (N, H, W, 1 or 3), got shape {pictures.shape}")
+    if side < 1:
+        raise ValueError(f"side must be at least 1, got {side}")
     height, width = pictures.shape[1:3]
     longest = max(height, width)
-    rows, columns = (
-        np.arange(max(1, side * n // longest)) * longest // side for n in (height, width)
-    )
+    sizes = [max(1, side * n // longest) for n in (height, width)]
+    rows, columns = (np.arange(m) * n // m for m, n in zip(sizes, (height, width), strict=True))
     large = pictures[:, rows][:, :, columns]
     return np.broadcast_to(large, (*large.shape[:3], 3))
 
