@@ -51,6 +51,14 @@ def test_pictures_of_any_size():
     assert finder(PICTURES[:0]) == []
 
 
+@pytest.mark.parametrize("brightness", [0, 127, 255])
+def test_pictures_with_nothing_to_see(brightness):
+    """Norms divide by a deviation that is zero here."""
+    empty = np.full((2, 16, 24, 3), brightness, np.uint8)
+    for objects in finder_that_speaks()(empty):
+        assert np.isfinite(objects.scores).all() and np.isfinite(objects.boxes).all()
+
+
 def test_comes_back_from_a_checkpoint_with_its_averaged_weights(tmp_path):
     finder = finder_that_speaks()
     model = finder.model
@@ -105,6 +113,7 @@ def test_refused_settings(changed, message):
     [
         (PICTURES[:, :15], "15 × 24 pixels: expected multiples of 4"),
         (PICTURES[..., :1], r"\(N, H, W, 3\), got \(19, 16, 24, 1\)"),
+        (PICTURES[:, :0], r"picture: expected two numbers ≥ 1, got \(0, 24\)"),
         (PICTURES[0], r"got \(16, 24, 3\)"),
         ([1], "got list"),
     ],
