@@ -79,14 +79,16 @@ def test_what_is_moved_by_a_cell_is_found_a_cell_further():
     np.testing.assert_allclose(moved[:, 2:-2, 3:-2], y[:, 2:-2, 2:-3], atol=1e-5)
 
 
-def test_features_of_each_resolution():
-    model = spoken(tiny(widths=(8, 16, 24), blocks=(1, 0, 2)))
-    x = asarray(pictures(size=(16, 8)))
-    maps = model.features(x)
-    assert [h.shape for h in maps] == [(2, 8, 4, 8), (2, 4, 2, 16), (2, 2, 1, 24)]
-    expected = model.body(td.ops.pixel_unshuffle(td.Tensor(x), factor=2))
-    np.testing.assert_array_equal(maps[-1].numpy(), expected.numpy())
-    np.testing.assert_array_equal(model(x).numpy(), model.head(model.norm(expected)).numpy())
+@pytest.mark.parametrize("count", [0, 2])
+def test_features_of_the_first_resolution(count):
+    model, x = spoken(tiny(blocks=(count, 1))), asarray(pictures())
+    features = model.features(x)
+    assert features.shape == (2, 4, 6, 8)
+    assert model.body[count + 1].stride == 2
+    h = features
+    for i in range(count + 1, len(model.body)):
+        h = model.body[i](h)
+    np.testing.assert_array_equal(model(x).numpy(), model.head(model.norm(h)).numpy())
 
 
 @pytest.mark.parametrize("shape", [(8, 12, 3), (2, 8, 12, 1), (2, 8, 10, 3), (2, 6, 12, 3)])

@@ -15,7 +15,7 @@ Sources: J. Redmon and A. Farhadi, "YOLOv3: An Incremental Improvement", 2018, s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import islice
 
 from tinydiff import nn, ops
 from tinydiff.models.blocks import residual_stages
@@ -51,19 +51,24 @@ class Backbone(nn.Module):
         self.body = residual_stages(
             owner, in_channels * patch**2, widths, blocks, groups=norm_groups
         )
-        self.ends = tuple(accumulate(1 + count for count in blocks))  # of each resolution's layers
+        self.first = 1 + blocks[0]  # layers at the first resolution
         self.norm = nn.GroupNorm(norm_groups, widths[-1], silu=True)
         self.stride, self.out_channels = patch * 2 ** (len(widths) - 1), widths[-1]
 
     def forward(self, x) -> Tensor:
-        return self.norm(self.features(x)[-1])
+        return self.norm(self.body(self._patches(x)))
 
-    def features(self, x) -> list[Tensor]:
-        """What is known at each resolution, the finest first, before the last norm.
+    def features(self, x) -> Tensor:
+        """What is known at the first resolution: (N, H/patch, W/patch, widths[0])
 
-        The i-th, from 0, is (N, H/s, W/s, widths[i]) with s = patch·2ⁱ.
         x as for the backbone; raises ValueError for another shape.
         """
+        h = self._patches(x)
+        for layer in islice(self.body, self.first):
+            h = layer(h)
+        return h
+
+    def _patches(self, x) -> Tensor:
         x = x if isinstance(x, Tensor) else Tensor(x)
         if (
             x.ndim != 4
@@ -75,12 +80,7 @@ class Backbone(nn.Module):
                 f"{type(self).__name__}: x has shape {x.shape}, "
                 f"expected (N, H, W, {self.in_channels}) with H and W divisible by {self.stride}"
             )
-        h, found = ops.pixel_unshuffle(x, factor=self.patch), []
-        for i, layer in enumerate(self.body, 1):
-            h = layer(h)
-            if i in self.ends:
-                found.append(h)
-        return found
+        return ops.pixel_unshuffle(x, factor=self.patch)
 
 
 def backbone_weights(weights: Mapping) -> dict:

@@ -1,14 +1,13 @@
 """A mask for each box: a small network that looks at what the box shows, brought to one size.
 
-    crops of the picture and of the detector's features → linear → residual blocks at 14 × 14
+    crops of the picture and of the detector's first features → linear → residual blocks at 14 × 14
     → transposed convolution to 28 × 28 → linear: a number a pixel, the logit of "the box's object"
 
-What is cut out is resolved as finely as the answer: of the picture, 2 × 2 pixels become channels.
-The mask is the same whatever the class, which costs little (section 4.2 of the source); the coarse
-features know the class anyway.
+The picture is cut out as finely as the answer is wanted, and 2 × 2 pixels become channels.  The
+mask is the same whatever the class, which costs little (section 4.2 of the source).
 
 Source: K. He et al., "Mask R-CNN", 2017, section 3 and figure 4; theirs is four times as wide, and
-takes its features from a pyramid that was made for them.
+takes its features from a pyramid that was made for it.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class MaskHead(nn.Module):
 
 
 class MaskDetector(nn.Module):
-    """A `Detector`, and a `MaskHead` on what it knows.
+    """A `Detector`, and a `MaskHead` on what it knows and on the picture.
 
     Called as model(x, boxes) → logits (ΣK, 2·size, 2·size), box after box
 
@@ -68,14 +67,12 @@ class MaskDetector(nn.Module):
     def __init__(self, detector: Detector, **head):
         super().__init__()
         self.detector = detector
-        self.head = MaskHead(4 * detector.in_channels + sum(detector.widths), **head)
+        self.head = MaskHead(4 * detector.in_channels + detector.widths[0], **head)
 
     def forward(self, x, boxes: Sequence[np.ndarray]) -> Tensor:
         if len(boxes) and not any(map(len, boxes)):  # a mask nobody sees: a gradient of zero
             return self(x, [np.zeros((1, 4)), *boxes[1:]])[:0]
-        maps = self.detector.features(x)
-        crops = [ops.pixel_unshuffle(ops.roi_align(x, boxes=boxes, size=2 * self.size), factor=2)]
-        for features in maps:
-            share = features.shape[1] / x.shape[1]
-            crops.append(ops.roi_align(features, boxes=[share * b for b in boxes], size=self.size))
-        return self.head(ops.concat(crops))
+        picture = ops.pixel_unshuffle(ops.roi_align(x, boxes=boxes, size=2 * self.size), factor=2)
+        boxes = [b / self.detector.patch for b in boxes]
+        features = ops.roi_align(self.detector.features(x), boxes=boxes, size=self.size)
+        return self.head(ops.concat([picture, features]))
