@@ -20,7 +20,7 @@ import numpy as np
 from cases import CASES
 
 from tinydiff import kernels, ops
-from tinydiff.team.helper import Answer
+from tinydiff.team.helper import Helper
 
 REST = "Python and everything else"
 
@@ -57,7 +57,7 @@ class Profile:
                 setattr(kernels, name, self.wrap(f"kernel {name}", function, shapes=True))
 
     def wrap_waiting(self) -> None:
-        Answer.fetch = self.wrap("waiting for helpers", Answer.fetch)
+        Helper.hear = self.wrap("waiting for helpers", Helper.hear)
 
     def wrap_ops(self) -> None:
         """The function inside each op, and the rules it returns."""
