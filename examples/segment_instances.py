@@ -53,10 +53,11 @@ def main() -> None:
     finder.model.detector.load_state_dict(detector.model.state_dict())
     trainer = trainer_of(finder, scenes, settings)
     print(f"{len(scenes)} scenes, {finder.model.head.num_parameters():,} parameters to learn")
-    seconds = 0.0
-    for record in training.train(trainer, args.steps, folder, settings=settings):
-        seconds += record.seconds
-    print(f"trained {seconds / 60:.1f} minutes, up to step {trainer.step}")
+    for _ in training.train(trainer, args.steps, folder, settings=settings):
+        pass
+    log = training.read_log(folder / "log.jsonl")
+    minutes = sum(BATCH / record["images_per_second"] for record in log) / 60
+    print(f"trained {minutes:.1f} minutes, up to step {trainer.step}")
     with trainer.ema.swapped():
         found = finder(test.images)
     truths = vision.objects_of(test.labels, test.boxes, test.instances)
@@ -67,7 +68,7 @@ def main() -> None:
         for picture, objects in zip(test.images[:SHOWN], several, strict=False)
     ]
     images.save_png(folder / "instances.png", images.grid(np.stack(drawn), len(drawn) // 2))
-    losses = {"loss": [r["loss"] for r in training.read_log(folder / "log.jsonl")]}
+    losses = {"loss": [record["loss"] for record in log]}
     plots.save_curves(folder / "loss.png", losses, title="cross-entropy of a mask's pixels")
     print(f"See instances.png and loss.png in {folder}.")
 
