@@ -118,9 +118,10 @@ def measure(folder: Path, segmenter: vision.Segmenter, test: data.Scenes):
 def compare(folders: list[Path], count: int, out: Path) -> None:
     """Trained networks on the same test scenes."""
     check_writable(out)
-    segmenters = {f: vision.Segmenter.load(f / "checkpoint.npz") for f in folders}
-    test = data.shapes("test", count, side=SIDE)
-    found = {f.name: measure(f, segmenter, test)[0] for f, segmenter in segmenters.items()}
+    segmenters = [vision.Segmenter.load(folder / "checkpoint.npz") for folder in folders]
+    test, found = data.shapes("test", count, side=SIDE), {}
+    for folder, segmenter in zip(folders, segmenters, strict=True):
+        found[folder.name.removeprefix("segment-")], _ = measure(folder, segmenter, test)
     draw(out / "segment-designs.png", test, found)
     print(f"See {out / 'segment-designs.png'}.")
 

@@ -142,7 +142,7 @@ def test_a_mask_colours_its_pixels(scale):
     large = mask.repeat(scale, axis=0).repeat(scale, axis=1)
     assert (picture[large == 0] == 45).all()
     for label in (0, 2):
-        expected = 0.35 * 90 + 0.65 * np.array(colour_of(label))
+        expected = 0.25 * 90 + 0.75 * np.array(colour_of(label))
         np.testing.assert_allclose(picture[large == 1 + label] - expected, 0, atol=0.5)
 
 

@@ -16,7 +16,7 @@ from tinydiff.vision.objects import Objects
 
 GOLDEN = 0.618034  # of the circle of hues, from one class to the next: no two are close
 TEXT = 11  # pixels high
-PAINT = 0.65  # of an object's pixels is colour, the rest the picture's grey
+PAINT = 0.75  # of an object's pixels is colour, the rest the picture's grey
 DIMMED = 0.5  # the background's grey
 TINT = 0.4  # of the colour, in a mask
 
