@@ -114,7 +114,7 @@ def test_pictures_of_ones_own_in_colour(runs, here):
     for name, brightness in (("cats", 120), ("dogs", 250)):
         write_pictures(here / "classes" / name, 200, brightness)
     module = small_evaluate()
-    small = {"widths": (8, 8), "blocks": (0, 1), "batch_size": 20, "epochs": 2}
+    small = {"widths": (8, 8), "blocks": (0, 1), "batch_size": 20, "epochs": 2, "least_steps": 1}
     module.metrics.judge_of = functools.partial(metrics.judge_of, **small)
     command = (runs.labelled / "checkpoint.npz", "--data", "classes", "--count", 40, "--steps", 1)
     ended = call(module, *command)

@@ -245,6 +245,7 @@ def test_a_judge_of_colour_is_a_residual_network(tmp_path):
     grey = stripes(60, 0)
     colour = Dataset("colour", grey.images.repeat(3, axis=3), grey.labels, grey.classes)
     recipe = {"epochs": 1, "batch_size": 20, "widths": (8, 8), "blocks": (0, 1)}
+    recipe["least_steps"] = 3
     assert type(metrics.judge_of(colour, tmp_path, **recipe)) is ResNet
     recipe = td.load(tmp_path / "checkpoint.npz")["settings"]["recipe"]
     assert recipe["flip"] and recipe["shift"]

@@ -37,6 +37,17 @@ def test_comes_back_from_its_run(kind, tmp_path):
         metrics.train_classifier(dataset, tmp_path, epochs=2, **recipe | {"shift": 2})
 
 
+def test_small_data_sets_are_passed_over_more_often(tmp_path):
+    recipe = {"batch_size": 20, "widths": (8,)}
+    for name, epochs, least in (("a", 1, 5), ("b", 2, 5)):
+        metrics.train_classifier(
+            stripes(60, 0), tmp_path / name, epochs=epochs, least_steps=least, **recipe
+        )
+    steps = [td.load(tmp_path / name / "checkpoint.npz")["step"] for name in "ab"]
+    assert steps == [5, 6]
+    assert metrics.judge_recipe(3)["least_steps"] > 100
+
+
 def test_a_run_that_has_not_come_to_its_end(tmp_path):
     metrics.train_classifier(stripes(60, 0), tmp_path, epochs=1, batch_size=20, widths=(8,))
     path = tmp_path / "checkpoint.npz"

@@ -60,7 +60,7 @@ def classifier_accuracy_score(
     from tqdm import tqdm  # see tinydiff/training/progress.py
 
     recipe = judge_recipe(drawn.images.shape[3]) | changes
-    del recipe["epochs"]
+    recipe = {k: v for k, v in recipe.items() if k not in ("epochs", "least_steps")}
     trainer = classifier_trainer(drawn, steps, seed=seed, **recipe)
     for _ in tqdm(trainer.run(until=steps), total=steps, unit="step", disable=not progress):
         pass

@@ -67,6 +67,7 @@ def train_classifier(
     folder: str | os.PathLike,
     *,
     epochs: float = 3.0,
+    least_steps: int = 1,
     kind: str = "plain",
     seed: int = 0,
     batch_size: int = BATCH,
@@ -75,11 +76,12 @@ def train_classifier(
     shift: int = 0,
     **network,
 ) -> Recogniser:
-    """A `classifier_trainer`'s classifier, trained for ``epochs`` by a run in ``folder``.
+    """A `classifier_trainer`'s classifier, trained by a run in ``folder``.
 
+    It takes ``epochs`` passes over the data, or ``least_steps`` steps where those would be more.
     The run shows a progress bar, goes on where it stopped, and refuses what `train` refuses.
     """
-    steps = max(1, round(epochs * (len(dataset) // min(batch_size, len(dataset)))))
+    steps = max(least_steps, round(epochs * (len(dataset) // min(batch_size, len(dataset)))))
     recipe = {"batch_size": batch_size, "lr": lr, "flip": flip, "shift": shift}
     trainer = classifier_trainer(dataset, steps, kind=kind, seed=seed, **recipe, **network)
     model = trainer.model

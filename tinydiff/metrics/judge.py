@@ -23,6 +23,7 @@ COLOUR = {
     "widths": (48, 96, 192),
     "blocks": (0, 1, 1),
     "epochs": 6.0,
+    "least_steps": 600,
     "lr": 3e-3,
     "flip": True,
     "shift": 3,
