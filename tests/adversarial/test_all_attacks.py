@@ -81,7 +81,7 @@ def test_sees_no_dropout_and_works_without_a_graph(case, rng):
         if case.random:
             settings["rng"] = np.random.default_rng(5)
         before = backend.rng.bit_generator.state
-        with nn.fixed(model) if mode else adversarial.network.no_grad():
+        with nn.frozen(model) if mode else adversarial.network.no_grad():
             model.train(mode)
             results.append(to_numpy(case.attack(model, x, y, eps=case.eps, **settings)))
         assert backend.rng.bit_generator.state == before

@@ -1,7 +1,7 @@
 """What all attacks have in common: their door, and how they ask a network.
 
 The door wants a network of pictures in [0, 1] (see `on_pictures`), and leaves it as it was: its
-parameters, their gradients and its mode.  Inside, the network is held still (`nn.fixed`), so that
+parameters, their gradients and its mode.  Inside, the network is held still (`nn.frozen`), so that
 an attack sees no dropout and pays for no weight's gradient, and all cores share its batches.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from tinydiff import backend, kernels, ops
 from tinydiff.adversarial.ball import NORMS
 from tinydiff.backend import xp
-from tinydiff.nn import Module, fixed
+from tinydiff.nn import Module, frozen
 from tinydiff.ops.checks import integers
 from tinydiff.recording import no_grad, recording
 from tinydiff.team import team_of
@@ -30,7 +30,7 @@ RULED_OUT = -1e9  # for a logit that is not to be the largest
 def attacking(model: Module, x) -> Iterator[None]:
     """Around all that an attack asks of the model about pictures x."""
     with (
-        fixed(model),
+        frozen(model),
         recording(),
         kernels.single_threaded_blas,
         team_of(model),
@@ -57,7 +57,7 @@ def checked(model: Module, x, y, eps: float, norm: float = math.inf) -> tuple:
         raise TypeError(f"y: expected classes as integers, got {y.dtype}")
     if y.shape != x.shape[:1]:
         raise ValueError(f"y has shape {y.shape}, expected a class for each picture, ({len(x)},)")
-    with fixed(model), no_grad():
+    with frozen(model), no_grad():
         answer = model(x[:1]).shape
     if len(answer) != 2:
         raise ValueError(f"model: answers a picture with shape {answer}, expected logits (1, K)")
