@@ -260,6 +260,28 @@ def test_carlini_wagner_targeted_and_confident(rng):
         assert (ahead >= confidence).all() and (ahead < confidence + 0.1).all()
 
 
+def test_carlini_wagner_searches_for_the_smallest_c_of_each_picture(rng, monkeypatch):
+    tried, enough = [], np.array([0.037, 1e-4, 20.0])
+
+    def search(model, x, y, c, *_):
+        tried.append(c.copy())
+        return x + 0.001 * asarray(c)[:, None, None, None], np.where(c >= enough, c, np.inf)
+
+    monkeypatch.setitem(adversarial.carlini_wagner.__globals__, "_search", search)
+    x = asarray(GREY * np.ones((3, 3, 3, 2)))
+    z = adversarial.carlini_wagner(affine(rng)[0], x, np.zeros(3, int), search_steps=6)
+    np.testing.assert_allclose(
+        np.array(tried).T,
+        [
+            [1e-3, 1e-2, 0.1, 0.055, 0.0325, 0.04375],
+            [1e-3, 5e-4, 2.5e-4, 1.25e-4, 6.25e-5, 9.375e-5],
+            [1e-3, 1e-2, 0.1, 1, 10, 100],
+        ],
+    )
+    moved = to_numpy(z - x)[:, 0, 0, 0]
+    np.testing.assert_allclose(moved, 0.001 * np.array([0.04375, 1.25e-4, 100]), rtol=1e-6)
+
+
 def test_carlini_wagner_gives_back_what_it_cannot_fool(rng):
     model, _, bias = affine(rng)
     bias[2] = 1e4
@@ -385,16 +407,17 @@ def test_no_gradient_of_a_weight_is_computed(rng, monkeypatch):
     assert set(needed) == {(True, False, False)} and len(needed) == 3 * 3
 
 
-def adversarial_trainer(model, seed=0):
+def adversarial_trainer(network):
     x, y = stripes(32, 0)
     dataset = Dataset("stripes", (x[..., :1] * 255).astype(np.uint8), y, ("lying", "standing"))
+    model = adversarial.on_pictures(network)
 
     def loss(x, labels):
         x = adversarial.pgd(model, x, labels, eps=0.1, steps=2)
         return ops.cross_entropy(model(x), labels)
 
-    batches = Batches(dataset, 8, seed=seed, value_range=(0, 1))
-    return Trainer(model, loss, batches, optim.AdamW(model.parameters(), lr=1e-2))
+    batches = Batches(dataset, 8, value_range=(0, 1))
+    return Trainer(network, loss, batches, optim.AdamW(network.parameters(), lr=1e-2))
 
 
 def test_serves_in_a_training_loop():
@@ -402,12 +425,12 @@ def test_serves_in_a_training_loop():
     weights = []
     for _ in range(2):
         td.seed(0)
-        model = adversarial.on_pictures(Classifier(1, 2, widths=(8, 16)))
-        before = model.state_dict()
-        losses = [record.loss for record in adversarial_trainer(model).run(until=4)]
-        assert len(losses) == 4 and model.training
-        weights.append(model.state_dict())
-        assert any(not np.array_equal(before[n], w) for n, w in weights[-1].items())
+        network = Classifier(1, 2, widths=(8, 16))
+        before = network.state_dict()
+        losses = [record.loss for record in adversarial_trainer(network).run(until=4)]
+        assert len(losses) == 4 and network.training
+        weights.append(network.state_dict())
+        assert all(not np.array_equal(before[n], w) for n, w in weights[-1].items())
     for name, value in weights[0].items():
         np.testing.assert_array_equal(weights[1][name], value)
 
