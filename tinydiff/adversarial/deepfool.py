@@ -55,7 +55,9 @@ def deepfool(
     Raises ValueError or TypeError for arguments that do not fit.
     """
     x, y = checked(model, x, y, eps)
-    counts(steps=steps, candidates=candidates - 1)
+    counts(steps=steps, candidates=candidates)
+    if candidates < 2:
+        raise ValueError(f"candidates is {candidates}, expected ≥ 2: what is seen, and another")
     if not overshoot >= 0:
         raise ValueError(f"overshoot is {overshoot}, expected ≥ 0")
     result, moved, left = xp.array(x), xp.zeros_like(x), np.arange(len(x))
