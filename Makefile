@@ -9,6 +9,8 @@ CUDA ?= 13
 GPU = .venv-gpu/bin/python
 # PyTorch's build for drivers of CUDA 12; PyPI's is for 13.
 TORCH_FOR_12 = --extra-index-url https://download.pytorch.org/whl/cu126
+# It asks for old versions of libraries that it can do without.
+UNPINNED = --no-deps torchattacks==3.5.1
 # Settings that some have for OpenBLAS would slow NumPy, and not PyTorch.
 BENCH = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python
 BENCHMARKS = training_step sampling per_op growth recompute peers profile_step overhead nms
@@ -60,6 +62,7 @@ clean:  ## remove what the targets made, except runs/
 	$(PYTHON) -m venv .venv-oracle
 	$(ORACLE) -m pip install -q torch==2.13.0
 	$(ORACLE) -m pip install -q -e '.[oracle]'
+	$(ORACLE) -m pip install -q $(UNPINNED)
 	touch $@
 
 .venv-gpu/cuda$(CUDA): setup.cfg pyproject.toml
@@ -67,6 +70,7 @@ clean:  ## remove what the targets made, except runs/
 	$(PYTHON) -m venv .venv-gpu
 	$(GPU) -m pip install -q torch==2.13.0 $(TORCH_FOR_$(CUDA))
 	$(GPU) -m pip install -q -e '.[cuda$(CUDA),gpu]'
+	$(GPU) -m pip install -q $(UNPINNED)
 	touch $@
 
 .venv-bench/ready: setup.cfg pyproject.toml

@@ -1,6 +1,7 @@
 """tinydiff: a small deep-learning engine on NumPy or CuPy, and diffusion models on top of it."""
 
 from tinydiff import (
+    adversarial,
     data,
     diffusion,
     images,

@@ -7,7 +7,8 @@ from example_runs import EXAMPLES, call, everything_in, load
 
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 CHECKPOINT = {  # that need one
-    *("edit", "evaluate", "guidance", "inside", "likelihood", "neighbours", "sample", "samplers")
+    *("attack", "edit", "evaluate", "guidance", "inside", "likelihood", "neighbours", "sample"),
+    "samplers",
 }
 
 

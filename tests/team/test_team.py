@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 
 import tinydiff as td
-from tinydiff import Tensor, backend, nn, ops, optim
+from tinydiff import Tensor, adversarial, backend, nn, ops, optim
 from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule, denoiser, sample_ddpm
 from tinydiff.kernels import workers
 from tinydiff.models import Classifier, UNet
 from tinydiff.nn.watch import watching
 from tinydiff.recording import no_grad
 from tinydiff.team import Team, helper, team_of
+from tinydiff.team import team as team_module
 from tinydiff.team.line import Line
 from tinydiff.tensor import op
 from tinydiff.training import Trainer
@@ -1025,3 +1026,30 @@ def test_helpers_notice_that_nobody_is_there(number):
     while any(alive(p) for p in helpers) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(alive(p) for p in helpers)
+
+
+def test_attacks_in_a_loss_are_computed_by_the_trainers_helpers(processes, monkeypatch):
+    """One team for a network, whatever goes around it; the same weights as in one process."""
+    started = []
+    monkeypatch.setattr(
+        team_module, "Helper", lambda *args: started.append(args) or helper.Helper(*args)
+    )
+    rng = np.random.default_rng(0)
+    x, y = rng.random((4, 6, 6, 1)), np.arange(4) % 3
+    weights = []
+    for number in (1, 2):
+        processes(number)
+        td.seed(0)
+        network = Classifier(1, 3, widths=(8, 8)).astype(np.float64)
+        model = adversarial.on_pictures(network)
+
+        def loss(x, y, model=model):
+            return ops.cross_entropy(model(adversarial.pgd(model, x, y, eps=0.1, steps=2)), y)
+
+        optimiser = optim.SGD(network.parameters(), lr=0.1)
+        for _ in Trainer(network, loss, [(x, y)] * 3, optimiser).run(until=3):
+            pass
+        weights.append(network.state_dict())
+        assert len(started) == number - 1
+    for name, value in weights[0].items():
+        np.testing.assert_allclose(weights[1][name], value, atol=1e-12)

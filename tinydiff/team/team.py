@@ -61,10 +61,14 @@ _living: weakref.WeakKeyDictionary[Module, weakref.ref[Team]] = weakref.WeakKeyD
 def team_of(model: Callable) -> Team:
     """The model's Team, where somebody has one, or a new one.  It lives as long as it is held.
 
-    A model that is no Module, a function for instance, is computed as ever.
+    What only goes around one network has that network's.  A model that is no Module, a function for
+    instance, is computed as ever.
     """
     if not isinstance(model, Module):
         return Team(Module())
+    shared = list(outermost(model))
+    if len(shared) == 1:
+        model = shared[0]
     known = _living.get(model)
     team = None if known is None else known()
     if team is None:

@@ -217,8 +217,8 @@ class ufunc:
 
 _UFUNCS = """
     add subtract multiply divide true_divide floor_divide negative power remainder matmul
-    exp expm1 log log1p log2 sqrt square reciprocal sin cos tan tanh sinh cosh arctan arccos
-    abs absolute sign floor ceil rint maximum minimum logaddexp isnan isfinite isinf
+    exp expm1 log log1p log2 sqrt square reciprocal sin cos tan tanh sinh cosh arctan arctanh arccos
+    abs absolute sign floor ceil rint maximum minimum logaddexp nextafter isnan isfinite isinf
     equal not_equal less less_equal greater greater_equal
     logical_and logical_or logical_not bitwise_and bitwise_or bitwise_xor invert
 """

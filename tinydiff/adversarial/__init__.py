@@ -1,0 +1,44 @@
+"""Fooling a network: pictures changed so little that nobody sees it, and taken for something else.
+
+An attack is a function attack(model, x, y, *, eps, …) -> x': pictures x in [0, 1] and their classes
+y, or, ``targeted``, the classes they are to be taken for.  The model is a Module of such pictures:
+`on_pictures` makes one of a network that takes [−1, 1].  No attack leaves the ε-ball or [0, 1], or
+changes anything about the model.
+
+    gradient_ascent, fgsm, pgd     follow the gradient
+    deepfool, carlini_wagner       look for the smallest change
+    universal_perturbation         one change for all pictures
+    nes, square                    see nothing but the network's answers
+
+`carried_out` does any of them a batch at a time, and measures.
+"""
+
+from tinydiff.adversarial.ascent import gradient_ascent
+from tinydiff.adversarial.ball import moved
+from tinydiff.adversarial.black_box import nes, square
+from tinydiff.adversarial.carlini_wagner import carlini_wagner
+from tinydiff.adversarial.deepfool import deepfool
+from tinydiff.adversarial.gradient import fgsm, pgd
+from tinydiff.adversarial.measure import Outcome, carried_out, classes_seen, transfer
+from tinydiff.adversarial.pictures import OnPictures, on_pictures
+from tinydiff.adversarial.sheet import before_and_after
+from tinydiff.adversarial.universal import universal_perturbation
+
+__all__ = [
+    "OnPictures",
+    "Outcome",
+    "before_and_after",
+    "carlini_wagner",
+    "carried_out",
+    "classes_seen",
+    "deepfool",
+    "fgsm",
+    "gradient_ascent",
+    "moved",
+    "nes",
+    "on_pictures",
+    "pgd",
+    "square",
+    "transfer",
+    "universal_perturbation",
+]

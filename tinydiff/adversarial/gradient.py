@@ -1,0 +1,127 @@
+"""Attacks that climb the loss inside a ball: FGSM, PGD, and PGD with momentum.
+
+    x ← Π(x + α·steepest(∇_x L(x, y)))        Π: back into the ε-ball and [0, 1]
+
+L is the cross-entropy with the true class, which is to grow; or, targeted, with another one, which
+is to fall.  Loss and steps are those of every picture by itself, whatever else is in the batch.
+
+    FGSM      one step of length ε from x (I. Goodfellow et al., "Explaining and harnessing
+              adversarial examples", ICLR 2015)
+    PGD       many short ones from a random point (A. Madry et al., "Towards deep learning models
+              resistant to adversarial attacks", ICLR 2018)
+    momentum  g ← μ g + ∇L/‖∇L‖₁, and a step along that (Y. Dong et al., "Boosting adversarial
+              attacks with momentum", CVPR 2018: MI-FGSM is `pgd` with momentum=1.0, step=eps/steps
+              and random_start=False)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from tinydiff.adversarial.ball import drawn_within, project, steepest
+from tinydiff.adversarial.network import (
+    attacking,
+    checked,
+    counts,
+    is_fooled,
+    logits_of,
+    loss_gradient,
+    positive,
+)
+from tinydiff.backend import xp
+from tinydiff.nn import Module
+
+
+def fgsm(model: Module, x, y, *, eps: float, targeted: bool = False):
+    """x + ε·sign ∇L, the fast gradient sign method; arguments as in `pgd`.
+
+    With a uniform start, as fast adversarial training has it (E. Wong et al., "Fast is better than
+    free", ICLR 2020): ``pgd(…, steps=1, step=1.25 * eps)``.
+    """
+    return pgd(model, x, y, eps=eps, steps=1, step=eps, targeted=targeted, random_start=False)
+
+
+def pgd(
+    model: Module,
+    x,
+    y,
+    *,
+    eps: float,
+    steps: int = 40,
+    step: float | None = None,
+    norm: float = math.inf,
+    targeted: bool = False,
+    momentum: float = 0.0,
+    random_start: bool = True,
+    restarts: int = 1,
+    rng: np.random.Generator | None = None,
+):
+    """Projected gradient: the pictures changed by ``eps`` at most, an array like x.
+
+    model     a Module of pictures in [0, 1], (N, H, W, C) → logits (N, K): see `on_pictures`
+    x, y      floats in [0, 1], and for each its class; ``targeted``: the one it is to be taken for
+    norm      of the ball, ``math.inf`` or 2
+    step      α; by default 2.5 ε/steps, so that the boundary can be reached from anywhere inside
+    momentum  μ
+    restarts  how often to begin, at another random point, with the pictures that do not fool the
+              model yet
+    rng       draws the starts, the process's generator by default
+
+    The model stays as it was, gradients included.  Raises ValueError or TypeError for arguments
+    that do not fit.
+    """
+    x, y = checked(model, x, y, eps, norm)
+    counts(steps=steps, restarts=restarts)
+    step = 2.5 * eps / steps if step is None else step
+    positive(step=step)
+    if not momentum >= 0:
+        raise ValueError(f"momentum is {momentum}, expected ≥ 0")
+    if restarts > 1 and not random_start:
+        raise ValueError(f"restarts={restarts} of the same start: expected random_start=True, or 1")
+
+    result, left = xp.array(x), np.arange(len(x))
+    with attacking(model, x):
+        for _ in range(restarts):
+            some, labels = x[left], y[left]
+            result[left] = ascend(
+                partial(loss_gradient, model, y=labels),
+                some,
+                drawn_within(some, eps, norm, rng) if random_start else some,
+                eps=eps,
+                steps=steps,
+                step=-step if targeted else step,
+                norm=norm,
+                momentum=momentum,
+            )
+            if restarts > 1:
+                fooled = is_fooled(logits_of(model, result[left]), labels, targeted)
+                left = left[~fooled]
+                if not len(left):
+                    break
+    return result
+
+
+def ascend(
+    gradient: Callable,
+    x,
+    start,
+    *,
+    eps: float,
+    steps: int,
+    step: float,
+    norm: float,
+    momentum: float = 0.0,
+):
+    """Climb by the ``gradient``, a function of pictures, from ``start``, staying in x's ball."""
+    z, velocity = start, 0.0
+    for _ in range(steps):
+        g = gradient(z)
+        if momentum:
+            size = xp.maximum(xp.abs(g).sum(axis=(1, 2, 3), keepdims=True), 1e-12)
+            g = velocity = momentum * velocity + g / size
+        z = project(z + step * steepest(g, norm), x, eps, norm)
+    return z

@@ -1,0 +1,75 @@
+"""What an attack achieves: whom it fools, how far it went, and whether others are fooled too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tinydiff.adversarial.ball import length
+from tinydiff.adversarial.network import attacking, logits_of, pictures
+from tinydiff.backend import asarray, to_numpy, xp
+from tinydiff.nn import Module
+from tinydiff.team import team_of
+
+BATCH = 250
+
+
+class Outcome(NamedTuple):
+    """Of an attack on N pictures, all on the host.
+
+    pictures  (N, H, W, C), what it made of them
+    seen      int64 (N,), the class that the model sees in each
+    l2, linf  float64 (N,), how far each is from what it was
+    """
+
+    pictures: np.ndarray
+    seen: np.ndarray
+    l2: np.ndarray
+    linf: np.ndarray
+
+
+def classes_seen(model: Module, x) -> np.ndarray:
+    """The most likely class of each picture, int64 (N,) on the host."""
+    x = pictures(x)
+    with attacking(model, x):
+        parts = [logits_of(model, x[i : i + BATCH]).argmax(axis=1) for i in range(0, len(x), BATCH)]
+    return to_numpy(xp.concatenate(parts)).astype(np.int64)
+
+
+def carried_out(
+    attack: Callable, model: Module, x, y, *, progress: str | None = None, **settings
+) -> Outcome:
+    """attack(model, x, y, **settings), a batch at a time.
+
+    progress  what to call it in a progress bar; None shows none
+    """
+    from tqdm import tqdm  # see tinydiff/training/progress.py
+
+    parts = []
+    with (
+        team_of(model),
+        tqdm(total=len(x), desc=progress, leave=False, disable=progress is None) as bar,
+    ):
+        for i in range(0, len(x), BATCH):
+            some = asarray(x[i : i + BATCH])
+            changed = attack(model, some, y[i : i + BATCH], **settings)
+            d = changed.astype(np.float64) - some
+            far = [to_numpy(length(d, norm)).reshape(-1) for norm in (2, math.inf)]
+            parts.append((to_numpy(changed), classes_seen(model, changed), *far))
+            bar.update(len(some))
+    return Outcome(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def transfer(attack: Callable, models: Sequence[Module], x, y, **settings) -> np.ndarray:
+    """The share of pictures that each model still sees rightly, (M, M).
+
+    Row i: of those that ``attack`` made against model i; column j: as model j sees them.
+    """
+    rows = []
+    for model in models:
+        changed = carried_out(attack, model, x, y, **settings).pictures
+        rows.append([(classes_seen(other, changed) == y).mean() for other in models])
+    return np.array(rows)

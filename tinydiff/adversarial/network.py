@@ -1,0 +1,131 @@
+"""What all attacks have in common: their door, and how they ask a network.
+
+The door wants a network of pictures in [0, 1] (see `on_pictures`), and leaves it as it was: its
+parameters, their gradients and its mode.  Inside, the network is held still (`nn.frozen`), so that
+an attack sees no dropout and pays for no weight's gradient, and all cores share its batches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from numbers import Real
+
+import numpy as np
+
+from tinydiff import backend, kernels, ops
+from tinydiff.adversarial.ball import NORMS
+from tinydiff.backend import xp
+from tinydiff.nn import Module, frozen
+from tinydiff.ops.checks import integers
+from tinydiff.recording import no_grad, recording
+from tinydiff.team import team_of
+from tinydiff.tensor import Tensor, grad
+
+RULED_OUT = -1e9  # for a logit that is not to be the largest
+
+
+@contextlib.contextmanager
+def attacking(model: Module, x) -> Iterator[None]:
+    """Around all that an attack asks of the model about pictures x."""
+    with (
+        frozen(model),
+        recording(),
+        kernels.single_threaded_blas,
+        team_of(model),
+        backend.memory_for(len(x)),
+    ):
+        yield
+
+
+def checked(model: Module, x, y, eps: float, norm: float = math.inf) -> tuple:
+    """The pictures as an array of the backend and the labels as one of the host, or an error.
+
+    Raises TypeError or ValueError unless the model is a Module whose answer to (N, H, W, C) is
+    (N, K), x pictures (N, H, W, C) of floats in [0, 1], y integers (N,) below K, eps > 0, and the
+    norm one of ``NORMS``.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"model: expected a Module, got {type(model).__name__}")
+    x = pictures(x)
+    positive(eps=eps)
+    if norm not in NORMS:
+        raise ValueError(f"norm is {norm!r}, expected math.inf or 2")
+    y = backend.to_numpy(integers(y))
+    if y.dtype.kind not in "iu":
+        raise TypeError(f"y: expected classes as integers, got {y.dtype}")
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"y has shape {y.shape}, expected a class for each picture, ({len(x)},)")
+    with frozen(model), no_grad():
+        answer = model(x[:1]).shape
+    if len(answer) != 2:
+        raise ValueError(f"model: answers a picture with shape {answer}, expected logits (1, K)")
+    if not 0 <= y.min() <= y.max() < answer[1]:
+        raise ValueError(
+            f"y: classes run from {y.min()} to {y.max()}, the model knows 0 … {answer[1] - 1}"
+        )
+    return x, y.astype(np.int64)
+
+
+def pictures(x):
+    """x as an array of the backend; raises unless it is (N, H, W, C) of floats in [0, 1]."""
+    x = backend.asarray(x.data if isinstance(x, Tensor) else x)
+    if x.dtype.kind != "f":
+        raise TypeError(f"x: expected floats in [0, 1], got {x.dtype} (images.to_float(x, (0, 1)))")
+    if x.ndim != 4 or 0 in x.shape:
+        raise ValueError(f"x has shape {x.shape}, expected pictures (N, H, W, C)")
+    low, high = float(x.min()), float(x.max())
+    if not 0 <= low <= high <= 1:  # written so that NaN fails too
+        raise ValueError(f"x: expected pictures in [0, 1], got {low:.4g} … {high:.4g}")
+    return x
+
+
+def positive(**settings: float) -> None:
+    """Raise ValueError or TypeError that names the setting which is not a number > 0."""
+    for name, value in settings.items():
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+        if not value > 0:
+            raise ValueError(f"{name} is {value}, expected > 0")
+
+
+def counts(**settings: int) -> None:
+    """Raise ValueError or TypeError that names the setting which is not an int ≥ 1."""
+    for name, value in settings.items():
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+            raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
+        if value < 1:
+            raise ValueError(f"{name} is {value}, expected ≥ 1")
+
+
+def logits_of(model: Module, x):
+    """model(x), without a graph, as an array of the backend: (N, K)"""
+    with no_grad():
+        return model(x).data
+
+
+def is_fooled(logits, y: np.ndarray, targeted: bool = False) -> np.ndarray:
+    """Which pictures are taken for something else than y, or, targeted, for y: bool (N,), host"""
+    return (backend.to_numpy(logits.argmax(axis=1)) == y) == targeted
+
+
+def loss_gradient(model: Module, x, y: np.ndarray):
+    """The gradient of each picture's cross-entropy −ln p_y with respect to it: (N, H, W, C)"""
+    x = Tensor(x, requires_grad=True)
+    return grad(ops.cross_entropy(model(x), y, reduction="sum"), x)
+
+
+def one_hot(y: np.ndarray, classes: int):
+    """True at each picture's class: bool (N, K), an array of the backend"""
+    return xp.asarray(y[:, None] == np.arange(classes))
+
+
+def margin(logits: Tensor, y: np.ndarray) -> Tensor:
+    """Z_y − max_{i≠y} Z_i, (N,): how far each picture is from being taken for something else
+
+    Unlike the cross-entropy, which hardly changes any more where a network is sure.
+    """
+    own = one_hot(y, logits.shape[1])
+    others = ops.where(own, RULED_OUT, logits)
+    return (logits * own).sum(axis=1) - others.max(axis=1)

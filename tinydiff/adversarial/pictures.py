@@ -1,0 +1,26 @@
+"""Where pictures in [0, 1] meet a network that takes [−1, 1].
+
+An attack speaks of pictures: its ε is a brightness, and black and white are where it must stop.
+The networks here learned from [−1, 1].  This is the only place where one becomes the other.
+"""
+
+from tinydiff.nn import Module
+from tinydiff.tensor import Tensor
+
+
+class OnPictures(Module):
+    """model(2x − 1): pictures x in [0, 1], (N, H, W, C) → logits (N, K)"""
+
+    def __init__(self, model: Module):
+        self.model = model
+
+    def forward(self, x) -> Tensor:
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        return self.model(2 * x - 1)
+
+
+def on_pictures(model: Module) -> OnPictures:
+    """The network, which takes [−1, 1], as a function of pictures in [0, 1]: see `OnPictures`."""
+    if not isinstance(model, Module):
+        raise TypeError(f"on_pictures: model is a {type(model).__name__}, expected a Module")
+    return OnPictures(model)
