@@ -35,14 +35,12 @@ def draw_objects(
     from PIL import Image, ImageDraw, ImageFont
 
     _check(image, objects, classes, scale)
-    pixels = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
-    pixels = pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+    pixels = np.broadcast_to(image, (*image.shape[:2], 3)).copy()
     order = range(len(objects)) if objects.scores is None else np.argsort(objects.scores)
     if objects.masks is not None:
         for k in order:
-            mask = objects.masks[k].repeat(scale, axis=0).repeat(scale, axis=1)
-            _tint(pixels, mask, colour_of(int(objects.labels[k])))
-    canvas = Image.fromarray(pixels)
+            _tint(pixels, objects.masks[k], colour_of(int(objects.labels[k])))
+    canvas = Image.fromarray(pixels.repeat(scale, axis=0).repeat(scale, axis=1))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(TEXT)
     for k in order:
         label = int(objects.labels[k])
