@@ -29,7 +29,7 @@ from tinydiff.team import team_of
 SIDE, BATCH, LR = 64, 16, 2e-3
 WINDOWS = 512  # of a batch's pictures, in a step of the sliding window
 RECIPES = {  # network, and how many steps
-    "encoder-decoder": ({"widths": (16, 32, 64, 128), "blocks": (1, 1, 2, 3)}, 8000),
+    "encoder-decoder": ({"widths": (32, 64, 128), "blocks": (1, 2, 3)}, 8000),
     "full": ({"width": 32, "blocks": 7}, 2000),
     "window": ({}, 2000),
 }

@@ -18,7 +18,7 @@ UPS = [{"up": up, "skips": skips} for up in ("transpose", "unpool") for skips in
 def small(design, **settings):
     td.seed(0)
     usual = {
-        EncoderDecoder: {"widths": (8, 8, 16), "blocks": (1, 0, 1)},
+        EncoderDecoder: {"widths": (8, 8, 16), "blocks": (1, 0, 1), "patch": 1},
         FullResolution: {"width": 8, "blocks": 1},
         SlidingWindow: {"widths": NARROW},
     }
@@ -38,7 +38,12 @@ def pictures(n=2, size=(8, 12), dtype=np.float32):
     return np.random.default_rng(1).standard_normal((n, *size, 3)).astype(dtype)
 
 
-ALL = [(FullResolution, {}), (SlidingWindow, {}), *((EncoderDecoder, up) for up in UPS)]
+PATCHES = {"patch": 2, "widths": (8, 16), "blocks": (1, 1)}
+ALL = [
+    (FullResolution, {}),
+    (SlidingWindow, {}),
+    *((EncoderDecoder, settings) for settings in (*UPS, PATCHES)),
+]
 every_design = pytest.mark.parametrize(("design", "settings"), ALL)
 
 
@@ -210,7 +215,7 @@ def test_learns_three_scenes_by_heart():
     scenes = data.shapes("train", 3, side=32, objects=(1, 2))
     masks = data.semantic_masks(scenes.labels, scenes.instances)
     td.seed(0)
-    model = EncoderDecoder(3, 11, widths=(16, 32), blocks=(1, 1), up="unpool")
+    model = EncoderDecoder(3, 11, widths=(16, 32), blocks=(1, 1), up="unpool", patch=1)
     x, optimiser = asarray(to_float(scenes.images)), optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(90):
         optimiser.zero_grad()

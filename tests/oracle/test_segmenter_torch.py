@@ -81,7 +81,7 @@ def encoder_decoder_in_torch(w, x, blocks, up, skips):
 @pytest.mark.parametrize("skips", [True, False])
 def test_encoder_decoder(up, skips, rng):
     blocks = (1, 0, 2)
-    settings = {"widths": (8, 12, 16), "blocks": blocks, "up": up, "skips": skips}
+    settings = {"widths": (8, 12, 16), "blocks": blocks, "up": up, "skips": skips, "patch": 1}
     model = EncoderDecoder(3, CLASSES, **settings, norm_groups=4).astype(np.float64)
     for parameter in model.parameters():
         parameter.data[...] = asarray(0.3 * rng.standard_normal(parameter.shape))
@@ -110,7 +110,7 @@ def test_multiply_adds(rng):
     """Half of what PyTorch counts as floating-point operations while it computes the same."""
     flop_counter = pytest.importorskip("torch.utils.flop_counter")
     blocks = (1, 0, 2)
-    model = EncoderDecoder(3, CLASSES, widths=(8, 12, 16), blocks=blocks, norm_groups=4)
+    model = EncoderDecoder(3, CLASSES, widths=(8, 12, 16), blocks=blocks, patch=1, norm_groups=4)
     x = rng.standard_normal((2, 8, 12, 3)).astype(np.float32)
     counter = flop_counter.FlopCounterMode(display=False)
     with counter:

@@ -13,7 +13,7 @@ from tinydiff.vision.segmenter import DESIGNS
 NETWORKS = {
     "window": {"widths": [4] * 7},
     "full": {"width": 8, "blocks": 1},
-    "encoder-decoder": {"widths": [8, 8, 16], "blocks": [1, 0, 1], "up": "unpool"},
+    "encoder-decoder": {"widths": [8, 8, 16], "blocks": [1, 0, 1], "patch": 1},
 }
 PICTURES = np.random.default_rng(0).integers(0, 256, (19, 8, 12, 3), np.uint8)
 every_design = pytest.mark.parametrize("design", NETWORKS)

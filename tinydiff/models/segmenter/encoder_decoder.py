@@ -5,7 +5,9 @@
            or unpooling: each value goes back to the pixel that was the largest, its switch
     skip   what the encoder saw at this resolution, beside what comes from below
 
-Half the resolution has a quarter of the pixels, so that wide and deep layers are cheap there.
+Half the resolution has a quarter of the pixels, so that wide and deep layers are cheap there.  The
+dearest one, that of the picture, is left out: p × p pixels become channels of one at first, and one
+says the classes of p × p at last.
 
 Sources: H. Noh, S. Hong and B. Han, "Learning Deconvolution Network for Semantic Segmentation",
 2015 (unpooling); O. Ronneberger, P. Fischer and T. Brox, "U-Net", 2015 (transposed, skips).
@@ -18,6 +20,7 @@ from collections.abc import Sequence
 from tinydiff import nn, ops
 from tinydiff.models.blocks import ResidualBlock, zero_init
 from tinydiff.models.segmenter.checks import check_sizes, pictures
+from tinydiff.nn.checks import at_least_one
 from tinydiff.tensor import Tensor
 
 UPS = ("transpose", "unpool")
@@ -30,8 +33,10 @@ class EncoderDecoder(nn.Module):
     blocks  residual blocks at each resolution on the way down; on the way up there is one
     up      "transpose" or "unpool"
     skips   whether the decoder sees what the encoder saw
+    patch   so many pixels, on a side, become one at the first resolution, and again so many after
+            the last
 
-    H and W are multiples of ``stride``, 2^(resolutions − 1).
+    H and W are multiples of ``stride``, patch·2^(resolutions − 1).
     """
 
     independent_images = True
@@ -41,14 +46,17 @@ class EncoderDecoder(nn.Module):
         in_channels: int,
         num_classes: int,
         *,
-        widths: Sequence[int] = (32, 64, 128, 128),
-        blocks: Sequence[int] = (1, 1, 2, 3),
+        widths: Sequence[int] = (32, 64, 128),
+        blocks: Sequence[int] = (1, 2, 3),
         up: str = "transpose",
         skips: bool = True,
+        patch: int = 2,
         norm_groups: int = 8,
     ):
         super().__init__()
-        self.in_channels, self.stride = in_channels, 2 ** (len(widths) - 1)
+        at_least_one("EncoderDecoder", patch=patch)
+        self.in_channels, self.patch = in_channels, patch
+        self.stride = patch * 2 ** (len(widths) - 1)
         check_sizes(self, num_classes, norm_groups, widths)
         if len(blocks) != len(widths) or min(blocks) < 0:
             raise ValueError(
@@ -62,7 +70,7 @@ class EncoderDecoder(nn.Module):
         def block(before: int, width: int) -> nn.Module:
             return ResidualBlock(before, width, groups=norm_groups)
 
-        self.stem = nn.Conv2d(in_channels, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(in_channels * patch**2, widths[0], 3, padding=1)
         self.down = nn.ModuleList()
         before = widths[0]
         for width, count in zip(widths, blocks, strict=True):
@@ -77,10 +85,11 @@ class EncoderDecoder(nn.Module):
             self.merge.append(block(2 * width if skips else width, width))
             before = width
         self.norm = nn.GroupNorm(norm_groups, before, silu=True)
-        self.head = zero_init(nn.Linear(before, num_classes))
+        self.head = zero_init(nn.Linear(before, num_classes * patch**2))
 
     def forward(self, x) -> Tensor:
-        h, seen, switches = self.stem(pictures(self, x)), [], []
+        h = self.stem(ops.pixel_unshuffle(pictures(self, x), factor=self.patch))
+        seen, switches = [], []
         *encoders, deepest = self.down
         for encode in encoders:
             seen.append(encode(h))
@@ -91,4 +100,4 @@ class EncoderDecoder(nn.Module):
             if self.unpool:
                 h = ops.max_unpool2d(h, switches=switch)
             h = merge(ops.concat([h, before]) if self.skips else h)
-        return self.head(self.norm(h))
+        return ops.pixel_shuffle(self.head(self.norm(h)), factor=self.patch)
