@@ -29,7 +29,7 @@ from tinydiff.team import team_of
 SIDE, BATCH, LR = 64, 16, 2e-3
 WINDOWS = 512  # of a batch's pictures, in a step of the sliding window
 RECIPES = {  # network, and how many steps
-    "encoder-decoder": ({"widths": (32, 64, 128), "blocks": (1, 2, 3)}, 8000),
+    "encoder-decoder": ({"widths": (32, 64, 128), "blocks": (1, 2, 3)}, 9000),
     "full": ({"width": 32, "blocks": 7}, 2000),
     "window": ({}, 2000),
 }
@@ -160,7 +160,7 @@ def parse_arguments():
     options.add_argument("--up", choices=ups, default="transpose", help="how a decoder enlarges")
     options.add_argument("--no-skips", action="store_true", help="it sees what is below it only")
     options.add_argument("--steps", type=whole(1), help="steps to train, or else the design's")
-    options.add_argument("--scenes", type=whole(BATCH), default=10_000, help="scenes to learn from")
+    options.add_argument("--scenes", type=whole(BATCH), default=20_000, help="scenes to learn from")
     options.add_argument("--test-scenes", type=whole(1), default=500, help="scenes to measure on")
     options.add_argument("--compare", type=Path, nargs="+", metavar="RUN", help="folders of runs")
     options.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")

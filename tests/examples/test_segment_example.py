@@ -186,7 +186,7 @@ def test_help_names_what_it_writes_and_the_defaults():
     ended = subprocess.run([*SCRIPT, "--help"], capture_output=True, text=True)
     assert ended.returncode == 0
     written = ("runs/NAME/", "loss.png", "segments.png", "log", "checkpoint", "-designs.png")
-    for text in (*written, "MY-segments.png", "encoder-decoder", "transpose", "10000", "500"):
+    for text in (*written, "MY-segments.png", "encoder-decoder", "transpose", "20000", "500"):
         assert text in ended.stdout
 
 
