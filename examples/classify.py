@@ -34,7 +34,7 @@ COLOUR = {"epochs": 6.0, "least_steps": 600, "shift": 3, "flip": True}
 TRAINING = {  # of what is not the judge: passes over the data, and what its class survives
     "digits": {"epochs": 4.0, "shift": 1},
     "mnist": {"epochs": 5.0, "shift": 2},
-    "fashion-mnist": {"epochs": 8.0, "flip": True},
+    "fashion-mnist": {"epochs": 14.0, "flip": True},
 }
 SHOWN, COLUMNS = 60, 10  # mistakes
 READABLE = 20  # classes in confusion.png
