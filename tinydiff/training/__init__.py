@@ -2,7 +2,14 @@
 
 from tinydiff.training.checkpoint import CheckpointError, load, save
 from tinydiff.training.log import read_log
-from tinydiff.training.run import HalfTrained, TrainingStopped, load_run, train, trained_weights
+from tinydiff.training.run import (
+    HalfTrained,
+    TrainingStopped,
+    check_settings,
+    load_run,
+    train,
+    trained_weights,
+)
 from tinydiff.training.step import Step
 from tinydiff.training.trainer import Trainer, TrainingDiverged
 
