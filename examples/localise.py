@@ -56,9 +56,7 @@ def main() -> None:
     print(f"{len(scenes)} scenes, {total:,} parameters, {learned:,} of them learned")
     for _ in training.train(trainer, args.steps, folder, settings=settings):
         pass
-    log = training.read_log(folder / "log.jsonl")
-    minutes = sum(BATCH / record["images_per_second"] for record in log) / 60
-    print(f"trained {minutes:.1f} minutes, up to step {trainer.step}")
+    print(f"trained {training.minutes(folder, BATCH):.1f} minutes, up to step {trainer.step}")
     with trainer.ema.swapped():
         found = localiser(test.images)
     truths = vision.objects_of(test.labels, test.boxes)
@@ -67,8 +65,7 @@ def main() -> None:
     if args.box_loss != "none":
         print(f"mean IoU {scores.iou:.3f}; class right and IoU at least 1/2: {scores.both:.2%}")
     draw(folder / "boxes.png", test, truths, found)
-    losses = {"loss": [record["loss"] for record in log]}
-    plots.save_curves(folder / "loss.png", losses, title=f"classes and boxes ({args.box_loss})")
+    training.save_loss(folder, f"classes and boxes ({args.box_loss})")
     print(f"See boxes.png and loss.png in {folder}.")
 
 
@@ -128,11 +125,8 @@ def parse_arguments():
     options.add_argument("--test-scenes", type=whole(1), default=2000, help="scenes to measure on")
     options.add_argument("--backbone", type=Path, metavar="NPZ", help="a run's, to begin with")
     options.add_argument("--frozen", action="store_true", help="learn the heads alone")
-    options.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")
-    options.add_argument("--image", type=Path, help="a picture of a shape")
+    options.add_image("a picture of a shape")
     args = options.parse_args()
-    if (args.image is None) != (args.checkpoint is None):
-        options.error("--image and --checkpoint belong together")
     if args.frozen and args.backbone is None:
         options.error("--frozen needs a --backbone: nobody has taught this one yet")
     return args

@@ -1,4 +1,4 @@
-"""Training: the loop, its checkpoints, its log and its progress bar."""
+"""Training: the loop, its checkpoints, its log and what that tells, its progress bar."""
 
 from tinydiff.training.checkpoint import CheckpointError, load, save
 from tinydiff.training.log import read_log
@@ -11,6 +11,7 @@ from tinydiff.training.run import (
     trained_weights,
 )
 from tinydiff.training.step import Step
+from tinydiff.training.summary import minutes, save_loss
 from tinydiff.training.trainer import Trainer, TrainingDiverged
 
 __all__ = [name for name in dir() if not name.startswith("_")]
