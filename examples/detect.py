@@ -54,12 +54,9 @@ def main() -> None:
         found = finder(test.images)
     truths = vision.objects_of(test.labels, test.boxes)
     report(found, truths, len(test.classes))
-    drawn = [
-        vision.draw_objects(picture, objects.at_least(args.score), test.classes, scale=2)
-        for several in (truths, found)
-        for picture, objects in zip(test.images[:SHOWN], several, strict=False)
-    ]
-    images.save_png(folder / "detections.png", images.grid(np.stack(drawn), len(drawn) // 2))
+    rows = truths, [objects.at_least(args.score) for objects in found]
+    drawn = vision.draw_rows(test.images[:SHOWN], rows, test.classes, scale=2)
+    images.save_png(folder / "detections.png", images.grid(drawn, len(drawn) // 2))
     training.save_loss(folder, "YOLO's loss")
     print(f"See detections.png and loss.png in {folder}.")
 

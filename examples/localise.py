@@ -18,8 +18,6 @@ the checkpoint.
 
 from pathlib import Path
 
-import numpy as np
-
 import tinydiff as td
 from tinydiff import data, images, models, optim, plots, training, vision
 from tinydiff.commandline import parser, run, run_folder, whole
@@ -92,14 +90,10 @@ def trainer_of(
 
 def draw(target: Path, test: data.Scenes, truths: list, found: list) -> None:
     """Test scenes with what is there, below it with what was found, above it how well they fit."""
-    pictures = [
-        vision.draw_objects(picture, objects, test.classes, scale=2)
-        for row in (truths, found)
-        for picture, objects in zip(test.images[:SHOWN], row, strict=False)
-    ]
+    pictures = vision.draw_rows(test.images[:SHOWN], (truths, found), test.classes, scale=2)
     pairs = zip(found[:SHOWN], truths, strict=False)
     columns = [f"IoU {vision.iou(a.boxes, b.boxes)[0, 0]:.2f}" for a, b in pairs]
-    table = images.labelled_grid(np.stack(pictures), columns, ("truth", "found"), scale=1)
+    table = images.labelled_grid(pictures, columns, ("truth", "found"), scale=1)
     images.save_png(target, table)
 
 

@@ -14,8 +14,6 @@ With --image, it trains nothing and writes MY-masks.png beside the checkpoint.
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 import tinydiff as td
 from tinydiff import data, images, optim, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
@@ -60,12 +58,9 @@ def main() -> None:
         found = finder(test.images)
     truths = vision.objects_of(test.labels, test.boxes, test.instances)
     report(found, truths, len(test.classes))
-    drawn = [
-        vision.draw_objects(picture, objects.at_least(args.score), test.classes, scale=2)
-        for several in (truths, found)
-        for picture, objects in zip(test.images[:SHOWN], several, strict=False)
-    ]
-    images.save_png(folder / "instances.png", images.grid(np.stack(drawn), len(drawn) // 2))
+    rows = truths, [objects.at_least(args.score) for objects in found]
+    drawn = vision.draw_rows(test.images[:SHOWN], rows, test.classes, scale=2)
+    images.save_png(folder / "instances.png", images.grid(drawn, len(drawn) // 2))
     training.save_loss(folder, "cross-entropy of a mask's pixels")
     print(f"See instances.png and loss.png in {folder}.")
 
