@@ -15,7 +15,6 @@ Of a folder, every tenth picture of each class is kept for the test.  With --ima
 and prints how likely each class is; the middle of the picture is what it looks at.
 """
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from tinydiff import data, images, plots
 from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.metrics import Recogniser, judge_of, judge_recipe, predict, share, train_classifier
 from tinydiff.models import CLASSIFIERS
-from tinydiff.training import read_log
+from tinydiff.training import minutes, save_loss
 from tinydiff.vision import confusion_matrix
 
 DATA = data.LABELLED
@@ -54,15 +53,14 @@ def main() -> None:
         return
     td.seed(args.seed)
     print(f"{args.data}: {len(train_set)} images, {args.model}")
-    began = time.perf_counter()
     recogniser = train_classifier(train_set, folder, seed=args.seed, **recipe)
-    print(f"trained {(time.perf_counter() - began) / 60:.1f} minutes")
+    batch = recogniser.settings["recipe"]["batch_size"]
+    print(f"trained {minutes(folder, batch):.1f} minutes")
     predicted = predict(recogniser.model, test_set.images)
     wrong = np.flatnonzero(predicted != test_set.labels)
     print(f"test accuracy {share(predicted == test_set.labels):.2%} of {len(test_set)}")
     written = ["loss.png"]
-    losses = {"loss": [r["loss"] for r in read_log(folder / "log.jsonl")]}
-    plots.save_curves(folder / "loss.png", losses, title=f"{args.data}: training loss")
+    save_loss(folder, f"{args.data}: training loss")
     if len(wrong):
         table = mistakes(test_set, wrong[:SHOWN], predicted)
         images.save_png(folder / "mistakes.png", table)
@@ -122,12 +120,8 @@ def parse_arguments():
     options.add_argument("--model", default="resnet", choices=list(CLASSIFIERS), help="the network")
     options.add_argument("--epochs", type=number(above=0), help="passes (default: the recipe's)")
     options.add_argument("--judge", type=Path, metavar="NPZ", help="file of examples/sample.py")
-    options.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")
-    options.add_argument("--image", type=Path, help="a picture to recognise")
-    args = options.parse_args()
-    if (args.image is None) != (args.checkpoint is None):
-        options.error("--image and --checkpoint belong together")
-    return args
+    options.add_image("a picture to recognise")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from tinydiff.diffusion import Pipeline
 from tinydiff.diffusion.parametrisation import TARGET
 from tinydiff.diffusion.schedule import SCHEDULES
 from tinydiff.diffusion.weights import WEIGHTINGS
-from tinydiff.training import Trainer, read_log, train
+from tinydiff.training import Trainer, minutes, save_loss, train
 
 # The stem turns 2×2 pixels into channels: a quarter of the pixels, four or five times the speed.
 GREY = {
@@ -104,19 +104,16 @@ def main() -> None:
         clip=1.0,
     )
     print(f"{dataset.name}: {len(dataset)} images, {model.num_parameters():,} parameters")
-    seconds = 0.0
     for record in train(trainer, steps, folder, settings=settings):
-        seconds += record.seconds
         if record.step % every == 0 and record.step < steps:
             with trainer.ema.swapped():
                 draw_samples(pipeline, folder / f"samples-{record.step}.png", args, rows=2)
-    print(f"trained {seconds / 60:.1f} minutes, up to step {trainer.step}")
+    print(f"trained {minutes(folder, batch):.1f} minutes, up to step {trainer.step}")
     with trainer.ema.swapped():
         draw_samples(pipeline, folder / "samples.png", args)
         draw_denoising(pipeline, folder / "denoising.gif", args)
     draw_forward(diffusion, dataset, folder / "forward.png", args.seed)
-    losses = {"loss": [r["loss"] for r in read_log(folder / "log.jsonl")]}
-    plots.save_curves(folder / "loss.png", losses, title=f"{dataset.name}: training loss")
+    save_loss(folder, f"{dataset.name}: training loss")
     print(f"See samples.png, denoising.gif, forward.png and loss.png in {folder}.")
     print(f"Draw more: python examples/sample.py {folder / 'checkpoint.npz'}")
 

@@ -47,22 +47,17 @@ def main() -> None:
     finder = vision.Finder(settings)
     trainer = trainer_of(finder, scenes, settings)
     print(f"{len(scenes)} scenes, {finder.model.num_parameters():,} parameters")
-    seconds = 0.0
-    for record in training.train(trainer, args.steps, folder, settings=settings):
-        seconds += record.seconds
-    print(f"trained {seconds / 60:.1f} minutes, up to step {trainer.step}")
+    for _ in training.train(trainer, args.steps, folder, settings=settings):
+        pass
+    print(f"trained {training.minutes(folder, BATCH):.1f} minutes, up to step {trainer.step}")
     with trainer.ema.swapped():
         found = finder(test.images)
     truths = vision.objects_of(test.labels, test.boxes)
     report(found, truths, len(test.classes))
-    drawn = [
-        vision.draw_objects(picture, objects.at_least(args.score), test.classes, scale=2)
-        for several in (truths, found)
-        for picture, objects in zip(test.images[:SHOWN], several, strict=False)
-    ]
-    images.save_png(folder / "detections.png", images.grid(np.stack(drawn), len(drawn) // 2))
-    losses = {"loss": [r["loss"] for r in training.read_log(folder / "log.jsonl")]}
-    plots.save_curves(folder / "loss.png", losses, title="YOLO's loss")
+    rows = truths, [objects.at_least(args.score) for objects in found]
+    drawn = vision.draw_rows(test.images[:SHOWN], rows, test.classes, scale=2)
+    images.save_png(folder / "detections.png", images.grid(drawn, len(drawn) // 2))
+    training.save_loss(folder, "YOLO's loss")
     print(f"See detections.png and loss.png in {folder}.")
 
 
@@ -122,12 +117,8 @@ def parse_arguments():
     options.add_argument("--scenes", type=whole(20), default=6000, help="scenes to learn from")
     options.add_argument("--test-scenes", type=whole(1), default=500, help="scenes to measure on")
     options.add_argument("--score", type=number(), default=0.3, help="draw what is as sure as that")
-    options.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")
-    options.add_argument("--image", type=Path, help="a picture to look for shapes in")
-    args = options.parse_args()
-    if (args.image is None) != (args.checkpoint is None):
-        options.error("--image and --checkpoint belong together")
-    return args
+    options.add_image("a picture to look for shapes in")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

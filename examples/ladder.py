@@ -22,7 +22,7 @@ from tinydiff.backend import asarray, randn, to_numpy
 from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.diffusion import Ladder, ladder_decoder, sample_ladder
 from tinydiff.models import LadderDecoders
-from tinydiff.training import Trainer, read_log, train
+from tinydiff.training import Trainer, minutes, save_loss, train
 
 SIZE, PAD, HALVINGS = 32, 2, 3  # 28×28 padded all around; z_0 is 4×4
 NET = {"base_channels": 32, "norm_groups": 8}
@@ -65,14 +65,14 @@ def main() -> None:
     sides = " → ".join(map(str, np.unique(ladder.sizes)))
     print(f"{dataset.name}: {len(dataset)} images, {model.num_parameters():,} parameters")
     print(f"{ladder.T} layers, {sides}")
-    seconds = sum(record.seconds for record in train(trainer, steps, folder, settings=settings))
-    print(f"trained {seconds / 60:.1f} minutes, up to step {trainer.step}")
+    for _ in train(trainer, steps, folder, settings=settings):
+        pass
+    print(f"trained {minutes(folder, batch):.1f} minutes, up to step {trainer.step}")
     with trainer.ema.swapped():
         model.eval()
         draw_samples(model, ladder, folder, args)
         draw_ladder(model, ladder, dataset, folder, args)
-    losses = {"loss": [r["loss"] for r in read_log(folder / "log.jsonl")]}
-    plots.save_curves(folder / "loss.png", losses, title=f"{dataset.name}: training loss")
+    save_loss(folder, f"{dataset.name}: training loss")
     print(f"See samples.png, ladder.png, ladder.gif and loss.png in {folder}.")
 
 

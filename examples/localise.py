@@ -18,8 +18,6 @@ the checkpoint.
 
 from pathlib import Path
 
-import numpy as np
-
 import tinydiff as td
 from tinydiff import data, images, models, optim, plots, training, vision
 from tinydiff.commandline import parser, run, run_folder, whole
@@ -56,9 +54,7 @@ def main() -> None:
     print(f"{len(scenes)} scenes, {total:,} parameters, {learned:,} of them learned")
     for _ in training.train(trainer, args.steps, folder, settings=settings):
         pass
-    log = training.read_log(folder / "log.jsonl")
-    minutes = sum(BATCH / record["images_per_second"] for record in log) / 60
-    print(f"trained {minutes:.1f} minutes, up to step {trainer.step}")
+    print(f"trained {training.minutes(folder, BATCH):.1f} minutes, up to step {trainer.step}")
     with trainer.ema.swapped():
         found = localiser(test.images)
     truths = vision.objects_of(test.labels, test.boxes)
@@ -67,8 +63,7 @@ def main() -> None:
     if args.box_loss != "none":
         print(f"mean IoU {scores.iou:.3f}; class right and IoU at least 1/2: {scores.both:.2%}")
     draw(folder / "boxes.png", test, truths, found)
-    losses = {"loss": [record["loss"] for record in log]}
-    plots.save_curves(folder / "loss.png", losses, title=f"classes and boxes ({args.box_loss})")
+    training.save_loss(folder, f"classes and boxes ({args.box_loss})")
     print(f"See boxes.png and loss.png in {folder}.")
 
 
@@ -95,14 +90,10 @@ def trainer_of(
 
 def draw(target: Path, test: data.Scenes, truths: list, found: list) -> None:
     """Test scenes with what is there, below it with what was found, above it how well they fit."""
-    pictures = [
-        vision.draw_objects(picture, objects, test.classes, scale=2)
-        for row in (truths, found)
-        for picture, objects in zip(test.images[:SHOWN], row, strict=False)
-    ]
+    pictures = vision.draw_rows(test.images[:SHOWN], (truths, found), test.classes, scale=2)
     pairs = zip(found[:SHOWN], truths, strict=False)
     columns = [f"IoU {vision.iou(a.boxes, b.boxes)[0, 0]:.2f}" for a, b in pairs]
-    table = images.labelled_grid(np.stack(pictures), columns, ("truth", "found"), scale=1)
+    table = images.labelled_grid(pictures, columns, ("truth", "found"), scale=1)
     images.save_png(target, table)
 
 
@@ -128,11 +119,8 @@ def parse_arguments():
     options.add_argument("--test-scenes", type=whole(1), default=2000, help="scenes to measure on")
     options.add_argument("--backbone", type=Path, metavar="NPZ", help="a run's, to begin with")
     options.add_argument("--frozen", action="store_true", help="learn the heads alone")
-    options.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")
-    options.add_argument("--image", type=Path, help="a picture of a shape")
+    options.add_image("a picture of a shape")
     args = options.parse_args()
-    if (args.image is None) != (args.checkpoint is None):
-        options.error("--image and --checkpoint belong together")
     if args.frozen and args.backbone is None:
         options.error("--frozen needs a --backbone: nobody has taught this one yet")
     return args

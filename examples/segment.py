@@ -66,8 +66,7 @@ def main() -> None:
     for name, value in zip(("background", *test.classes), iou, strict=True):
         print(f"  {name:10} IoU {value:.3f}")
     draw(folder / "segments.png", test, {"found": masks})
-    losses = {"loss": [r["loss"] for r in training.read_log(folder / "log.jsonl")]}
-    plots.save_curves(folder / "loss.png", losses, title="−ln p(class), mean over pixels")
+    training.save_loss(folder, "−ln p(class), mean over pixels")
     print(f"See segments.png and loss.png in {folder}.")
 
 
@@ -99,8 +98,7 @@ def measure(folder: Path, segmenter: vision.Segmenter, test: data.Scenes):
     ms = 1000 * (time.perf_counter() - began) / len(test)
     true = data.semantic_masks(test.labels, test.instances)
     iou = vision.class_iou(vision.confusion_matrix(masks, true, 1 + len(test.classes)))
-    log = training.read_log(folder / "log.jsonl")
-    minutes = sum(BATCH / record["images_per_second"] for record in log) / 60
+    minutes = training.minutes(folder, BATCH)
     model, x = segmenter.model, backend.asarray(images.to_float(test.images[:1]))
     print(f"{folder.name}: {minutes:.1f} minutes of training, {len(test)} test scenes")
     print(f"  mean IoU {np.nanmean(iou):.3f}")
@@ -163,11 +161,10 @@ def parse_arguments():
     options.add_argument("--scenes", type=whole(BATCH), default=20_000, help="scenes to learn from")
     options.add_argument("--test-scenes", type=whole(1), default=500, help="scenes to measure on")
     options.add_argument("--compare", type=Path, nargs="+", metavar="RUN", help="folders of runs")
-    options.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")
-    options.add_argument("--image", type=Path, help="a picture to colour")
+    options.add_image("a picture to colour")
     args = options.parse_args()
-    if (args.image is None) != (args.checkpoint is None):
-        options.error("--image and --checkpoint belong together")
+    if args.design != "encoder-decoder" and (args.up != "transpose" or args.no_skips):
+        options.error(f"--design {args.design} has no decoder: leave out --up and --no-skips")
     return args
 
 

@@ -14,8 +14,6 @@ With --image, it trains nothing and writes MY-masks.png beside the checkpoint.
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 import tinydiff as td
 from tinydiff import data, images, optim, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
@@ -55,21 +53,15 @@ def main() -> None:
     print(f"{len(scenes)} scenes, {finder.model.head.num_parameters():,} parameters to learn")
     for _ in training.train(trainer, args.steps, folder, settings=settings):
         pass
-    log = training.read_log(folder / "log.jsonl")
-    minutes = sum(BATCH / record["images_per_second"] for record in log) / 60
-    print(f"trained {minutes:.1f} minutes, up to step {trainer.step}")
+    print(f"trained {training.minutes(folder, BATCH):.1f} minutes, up to step {trainer.step}")
     with trainer.ema.swapped():
         found = finder(test.images)
     truths = vision.objects_of(test.labels, test.boxes, test.instances)
     report(found, truths, len(test.classes))
-    drawn = [
-        vision.draw_objects(picture, objects.at_least(args.score), test.classes, scale=2)
-        for several in (truths, found)
-        for picture, objects in zip(test.images[:SHOWN], several, strict=False)
-    ]
-    images.save_png(folder / "instances.png", images.grid(np.stack(drawn), len(drawn) // 2))
-    losses = {"loss": [record["loss"] for record in log]}
-    plots.save_curves(folder / "loss.png", losses, title="cross-entropy of a mask's pixels")
+    rows = truths, [objects.at_least(args.score) for objects in found]
+    drawn = vision.draw_rows(test.images[:SHOWN], rows, test.classes, scale=2)
+    images.save_png(folder / "instances.png", images.grid(drawn, len(drawn) // 2))
+    training.save_loss(folder, "cross-entropy of a mask's pixels")
     print(f"See instances.png and loss.png in {folder}.")
 
 
@@ -125,12 +117,8 @@ def parse_arguments():
     options.add_argument("--scenes", type=whole(8), default=4000, help="scenes to learn from")
     options.add_argument("--test-scenes", type=whole(1), default=500, help="scenes to measure on")
     options.add_argument("--score", type=number(), default=0.3, help="draw what is as sure as that")
-    options.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")
-    options.add_argument("--image", type=Path, help="a picture to look for shapes in")
-    args = options.parse_args()
-    if (args.image is None) != (args.checkpoint is None):
-        options.error("--image and --checkpoint belong together")
-    return args
+    options.add_image("a picture to look for shapes in")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

@@ -92,6 +92,21 @@ def test_help_tells_limits_and_defaults(capsys):
     assert shown.endswith("a little") and "SUPPRESS" not in shown
 
 
+def test_a_picture_and_a_network_to_show_it_to_belong_together(capsys):
+    options = parser(DOC)
+    options.add_image("a cat")
+    both = ["--image", "cat.png", "--checkpoint", "a.npz"]
+    assert vars(options.parse_args(both)) == {"image": Path("cat.png"), "checkpoint": Path("a.npz")}
+    assert vars(options.parse_args([])) == {"image": None, "checkpoint": None}
+    for one in (both[:2], both[2:]):
+        with pytest.raises(SystemExit):
+            options.parse_args(one)
+        assert "--image and --checkpoint belong together" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        options.parse_args(["--help"])
+    assert "a cat" in capsys.readouterr().out
+
+
 def test_a_place_under_a_file_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("hello")
     check_writable(tmp_path)

@@ -75,7 +75,7 @@ def test_what_cannot_be_read(read, tmp_path):
 def test_a_picture_so_large_that_it_may_be_an_attack(tmp_path, monkeypatch):
     halves(80, 80).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 80 * 79)
-    with pytest.raises(ValueError, match="a picture that can be read"):
+    with pytest.raises(ValueError, match=r"a picture that can be read: .* exceeds limit"):
         read_picture(tmp_path / "a.png", 32)
 
 

@@ -101,6 +101,8 @@ USUAL = {
 class Parser(ArgumentParser):
     """An ArgumentParser whose --help tells the limits and the default of every option."""
 
+    shows = False  # whether it has --image and --checkpoint
+
     def add_argument(self, *names: str, **settings) -> Action:
         """As of argparse; what the text does not say stands behind it in brackets."""
         notes = [getattr(settings.get("type"), "limits", "")]
@@ -112,6 +114,22 @@ class Parser(ArgumentParser):
         if notes:
             settings["help"] = f"{settings.get('help', '')} ({notes})".strip()
         return super().add_argument(*names, **settings)
+
+    def add_image(self, text: str) -> None:
+        """--checkpoint, of a trained network, and --image, a picture to show it: both or neither.
+
+        text  what the picture is
+        """
+        self.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")
+        self.add_argument("--image", type=Path, help=text)
+        self.shows = True
+
+    def parse_args(self, *given) -> Namespace:
+        """As of argparse."""
+        args = super().parse_args(*given)
+        if self.shows and (args.image is None) != (args.checkpoint is None):
+            self.error("--image and --checkpoint belong together")
+        return args
 
 
 def parser(doc: str, *usual: str, name: str = "") -> Parser:

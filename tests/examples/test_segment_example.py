@@ -152,6 +152,8 @@ REFUSED = {
     "--test-scenes x": "--test-scenes: 'x' is not",
     "--design u-net": "invalid choice: 'u-net'",
     "--up bilinear": "invalid choice: 'bilinear'",
+    "--design full --up unpool": "--design full has no decoder: leave out --up and --no-skips",
+    "--design window --no-skips": "--design window has no decoder",
     "--image good.png": "--image and --checkpoint belong together",
     "--checkpoint RUN/checkpoint.npz": "--image and --checkpoint belong together",
     "--checkpoint none.npz --image good.png": "none.npz does not exist: train with examples/segm",

@@ -140,6 +140,13 @@ def test_a_state_that_does_not_fit_is_refused_whole():
         np.testing.assert_array_equal(value, before[name])
 
 
+def test_a_state_of_another_network_is_refused_in_a_few_words():
+    other = td.nn.Sequential(*(td.nn.Linear(2, 2) for _ in range(50)))
+    with pytest.raises(ValueError, match=r"unknown; and \d+ more$") as caught:
+        Block().load_state_dict(other.state_dict())
+    assert len(str(caught.value)) < 300
+
+
 def test_astype_converts_parameters_and_buffers():
     block = Block().astype(np.float64)
     assert {v.dtype for v in block.state_dict().values()} == {np.dtype(np.float64)}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinydiff.vision import Objects, draw_mask, draw_names, draw_objects
+from tinydiff.vision import Objects, draw_mask, draw_names, draw_objects, draw_rows
 from tinydiff.vision.draw import colour_of
 
 NAMES = ("circle", "star", "cross")
@@ -48,6 +48,18 @@ def test_class_and_score_stand_above_or_where_there_is_room():
         assert not np.array_equal(drawn([box], [0], [1.0]), drawn([box], [0], [0.5])), box
     narrow = drawn([[2, 2, 6, 6]], [0], [1.0], image=GREY[:8, :10])
     assert narrow.shape == (8, 10, 3)
+
+
+def test_rows_come_one_after_the_other():
+    pictures = np.stack([GREY, GREY + 20])
+    first = [Objects([[20, 30, 50, 55]], [label]) for label in (0, 1)]
+    second = [Objects([[5, 30, 40, 55]], [label], [0.5]) for label in (1, 2)]
+    beyond = Objects([[0, 0, 9, 9]], [0])
+    drawn = draw_rows(pictures, (first, [*second, beyond]), NAMES, scale=2)
+    expected = [
+        draw_objects(pictures[k], row[k], NAMES, scale=2) for row in (first, second) for k in (0, 1)
+    ]
+    assert np.array_equal(drawn, np.stack(expected))
 
 
 def test_the_surest_lies_on_top():

@@ -85,7 +85,7 @@ def test_what_is_no_detector(tmp_path):
     with pytest.raises(training.CheckpointError, match="not a tinydiff checkpoint"):
         Finder.load(tmp_path / "text.npz")
     td.save(tmp_path / "other.npz", {"settings": {"unet": {}}, "model": {}, "ema": None})
-    with pytest.raises(training.CheckpointError, match=r"not a detector's .*lack classes"):
+    with pytest.raises(training.CheckpointError, match=r"not a detector's, .*lack classes"):
         Finder.load(tmp_path / "other.npz")
     td.save(tmp_path / "empty.npz", {"settings": SETTINGS, "model": {}, "ema": None})
     with pytest.raises(training.CheckpointError, match="not a detector's"):

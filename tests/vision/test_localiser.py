@@ -216,7 +216,7 @@ def test_what_is_no_localiser(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.npz does not exist: train with"):
         Localiser.load(tmp_path / "none.npz")
     td.save(tmp_path / "other.npz", {"settings": {"unet": {}}, "model": {}, "ema": None})
-    with pytest.raises(training.CheckpointError, match=r"not a localiser's .*lack classes"):
+    with pytest.raises(training.CheckpointError, match=r"not a localiser's, .*lack classes"):
         Localiser.load(tmp_path / "other.npz")
     td.save(tmp_path / "none.npz", {"pictures": np.zeros(3)})
     for name in ("other.npz", "none.npz"):

@@ -82,7 +82,7 @@ def test_what_is_no_detector_with_masks(tmp_path):
     settings = {name: value for name, value in SETTINGS.items() if name != "mask_head"}
     td.save(tmp_path / "other.npz", {"settings": settings, "model": {}, "ema": None})
     with pytest.raises(
-        training.CheckpointError, match=r"not a mask detector's .*they lack mask_head"
+        training.CheckpointError, match=r"not a mask detector's, .*they lack mask_head"
     ):
         MaskFinder.load(tmp_path / "other.npz")
 

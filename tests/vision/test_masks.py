@@ -85,6 +85,13 @@ def test_boxes_on_the_border_without_area_and_outside():
     assert np.isfinite(crops).all() and (crops == 1).all()
 
 
+def test_a_pixel_whose_centre_is_on_the_border_belongs_to_the_box_on_its_right():
+    pixels = paste_masks(np.ones((2, 4, 4)), np.array([[0.5, 0, 2.5, 6], [2.5, 0, 4.5, 6]]), 6, 6)
+    assert [np.flatnonzero(mask[0]).tolist() for mask in pixels] == [[0, 1], [2, 3]]
+    lower = paste_masks(np.ones((1, 4, 4)), np.array([[0, 0.5, 6, 2.5]]), 6, 6)
+    assert np.flatnonzero(lower[0, :, 0]).tolist() == [0, 1]
+
+
 def test_none_at_all():
     none = np.zeros((0, 4))
     assert crop_masks(np.zeros((0, 14, 16), bool), none, 4).shape == (0, 4, 4)

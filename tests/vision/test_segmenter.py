@@ -120,7 +120,7 @@ def test_what_is_no_segmenter(tmp_path):
     with pytest.raises(training.CheckpointError, match="not a tinydiff checkpoint"):
         Segmenter.load(tmp_path / "text.npz")
     td.save(tmp_path / "other.npz", {"settings": {"unet": {}}, "model": {}, "ema": None})
-    with pytest.raises(training.CheckpointError, match=r"not a segmenter's .*lack classes"):
+    with pytest.raises(training.CheckpointError, match=r"not a segmenter's, .*lack classes"):
         Segmenter.load(tmp_path / "other.npz")
     td.save(tmp_path / "empty.npz", {"settings": settings(), "model": {}, "ema": None})
     with pytest.raises(training.CheckpointError, match="not a segmenter's"):

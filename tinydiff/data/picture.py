@@ -44,7 +44,8 @@ def _readable(path: str | os.PathLike, size: int):
     except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
         if isinstance(error, OSError) and error.errno:
             raise
-        raise ValueError(f"{os.fspath(path)} is not a picture that can be read") from error
+        reason = "" if "cannot identify" in str(error) else f": {error}"
+        raise ValueError(f"{os.fspath(path)} is not a picture that can be read{reason}") from error
 
 
 def opened(file: Path, size: int):

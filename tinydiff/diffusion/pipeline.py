@@ -20,7 +20,7 @@ from tinydiff.diffusion.guidance import classifier_free
 from tinydiff.diffusion.samplers import SAMPLERS
 from tinydiff.diffusion.schedule import SCHEDULES
 from tinydiff.models import UNet
-from tinydiff.training import load_run
+from tinydiff.training import check_settings, load_run
 
 
 class Pipeline:
@@ -41,10 +41,7 @@ class Pipeline:
     """
 
     def __init__(self, settings: Mapping):
-        needed = ("image", "classes", "unet", "schedule", "prediction")
-        missing = ", ".join(name for name in needed if name not in settings)
-        if missing:
-            raise ValueError(f"settings: they lack {missing}; expected {', '.join(needed)}")
+        check_settings(settings, "image", "classes", "unet", "schedule", "prediction")
         kind, T = settings["schedule"]
         if kind not in SCHEDULES:
             raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {kind!r}")

@@ -81,7 +81,8 @@ def train_classifier(
     It takes ``epochs`` passes over the data, or ``least_steps`` steps where those would be more.
     The run shows a progress bar, goes on where it stopped, and refuses what `train` refuses.
     """
-    steps = max(least_steps, round(epochs * (len(dataset) // min(batch_size, len(dataset)))))
+    batch_size = min(batch_size, len(dataset))
+    steps = max(least_steps, round(epochs * (len(dataset) // batch_size)))
     recipe = {"batch_size": batch_size, "lr": lr, "flip": flip, "shift": shift}
     trainer = classifier_trainer(dataset, steps, kind=kind, seed=seed, **recipe, **network)
     model = trainer.model

@@ -16,7 +16,7 @@ from tinydiff.backend import to_numpy
 from tinydiff.data import read_square
 from tinydiff.metrics.features import logits
 from tinydiff.models import CLASSIFIERS
-from tinydiff.training import load_run
+from tinydiff.training import check_settings, load_run
 
 
 class Recogniser:
@@ -31,11 +31,11 @@ class Recogniser:
     classes  names of the classes; else their numbers
 
     Called as recogniser(images): uint8 (N, H, W, C) → probabilities, float (N, classes).
-    Raises ValueError, LookupError or TypeError for settings that lack something or have what there
-    is not.
+    Raises ValueError or TypeError for settings that lack something or have what there is not.
     """
 
     def __init__(self, settings: Mapping):
+        check_settings(settings, "model")
         kind = settings.get("kind", "plain")
         if kind not in CLASSIFIERS:
             raise ValueError(f"kind: expected one of {', '.join(CLASSIFIERS)}, got {kind!r}")

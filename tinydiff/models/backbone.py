@@ -19,6 +19,7 @@ from itertools import islice
 
 from tinydiff import nn, ops
 from tinydiff.models.blocks import residual_stages
+from tinydiff.models.checks import pictures
 from tinydiff.nn.checks import at_least_one
 from tinydiff.tensor import Tensor
 
@@ -69,18 +70,7 @@ class Backbone(nn.Module):
         return h
 
     def _patches(self, x) -> Tensor:
-        x = x if isinstance(x, Tensor) else Tensor(x)
-        if (
-            x.ndim != 4
-            or x.shape[3] != self.in_channels
-            or x.shape[1] % self.stride
-            or (x.shape[2] % self.stride)
-        ):
-            raise ValueError(
-                f"{type(self).__name__}: x has shape {x.shape}, "
-                f"expected (N, H, W, {self.in_channels}) with H and W divisible by {self.stride}"
-            )
-        return ops.pixel_unshuffle(x, factor=self.patch)
+        return ops.pixel_unshuffle(pictures(self, x), factor=self.patch)
 
 
 def backbone_weights(weights: Mapping) -> dict:

@@ -137,8 +137,8 @@ class Module:
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Copy a `state_dict` into this module's arrays, in place.
 
-        Raises ValueError that names every entry which is missing, unknown, of another shape or
-        not numeric; then nothing has been changed.
+        Raises ValueError that names entries which are missing, unknown, of another shape or not
+        numeric, the first of them if they are many; then nothing has been changed.
         """
         fill(type(self).__name__, dict(self._named_arrays()), state)
 

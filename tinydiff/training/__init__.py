@@ -1,9 +1,17 @@
-"""Training: the loop, its checkpoints, its log and its progress bar."""
+"""Training: the loop, its checkpoints, its log and what that tells, its progress bar."""
 
 from tinydiff.training.checkpoint import CheckpointError, load, save
 from tinydiff.training.log import read_log
-from tinydiff.training.run import HalfTrained, TrainingStopped, load_run, train, trained_weights
+from tinydiff.training.run import (
+    HalfTrained,
+    TrainingStopped,
+    check_settings,
+    load_run,
+    train,
+    trained_weights,
+)
 from tinydiff.training.step import Step
+from tinydiff.training.summary import minutes, save_loss
 from tinydiff.training.trainer import Trainer, TrainingDiverged
 
 __all__ = [name for name in dir() if not name.startswith("_")]

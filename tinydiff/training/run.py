@@ -100,7 +100,8 @@ def load_run(
         half = finished and state["step"] < state["settings"]["steps"]
     except (LookupError, TypeError, ValueError) as error:
         raise checkpoint.CheckpointError(
-            f"{os.fspath(path)}: a checkpoint, but not {kind}'s ({type(error).__name__}: {error})"
+            f"{os.fspath(path)}: a checkpoint, but not {kind}'s, as {example} trains it "
+            f"({type(error).__name__}: {error})"
         ) from None
     if half:
         raise HalfTrained(
@@ -108,6 +109,13 @@ def load_run(
             "steps: the command that trains it goes on with it"
         )
     return whole
+
+
+def check_settings(settings: Mapping, *needed: str) -> None:
+    """Raise ValueError naming what settings lack: for the ``make`` of `load_run`."""
+    missing = ", ".join(name for name in needed if name not in settings)
+    if missing:
+        raise ValueError(f"settings: they lack {missing}; expected {', '.join(needed)}")
 
 
 def _resume(trainer: Trainer, path: Path, settings: dict) -> None:

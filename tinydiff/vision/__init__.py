@@ -23,7 +23,7 @@ from tinydiff.vision.average_precision import (
 )
 from tinydiff.vision.box_loss import giou_box_loss, l2_box_loss, smooth_l1_box_loss
 from tinydiff.vision.boxes import area, clip, giou, iou, mask_iou, to_centres, to_corners
-from tinydiff.vision.draw import draw_mask, draw_names, draw_objects
+from tinydiff.vision.draw import draw_mask, draw_names, draw_objects, draw_rows
 from tinydiff.vision.finder import Finder
 from tinydiff.vision.localiser import (
     BOX_LOSSES,
@@ -74,6 +74,7 @@ __all__ = [
     "draw_mask",
     "draw_names",
     "draw_objects",
+    "draw_rows",
     "giou",
     "giou_box_loss",
     "iou",

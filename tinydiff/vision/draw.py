@@ -51,6 +51,29 @@ def draw_objects(
     return np.asarray(canvas).copy()
 
 
+def draw_rows(
+    images: np.ndarray,
+    rows: Sequence[Sequence[Objects]],
+    classes: Sequence[str],
+    *,
+    scale: int = 1,
+) -> np.ndarray:
+    """The images with their objects, once for each row: uint8 (rows·N, H', W', 3)
+
+    images  uint8 (N, H, W, 1 or 3)
+    rows    for each, what is on each of the images; what comes after those is left out
+
+    They come row after row, as `tinydiff.images.grid` takes them.  All else as `draw_objects`.
+    """
+    return np.stack(
+        [
+            draw_objects(image, objects, classes, scale=scale)
+            for row in rows
+            for image, objects in zip(images, row, strict=False)
+        ]
+    )
+
+
 def draw_mask(image: np.ndarray, mask: np.ndarray, *, scale: int = 1) -> np.ndarray:
     """The image in grey, ``scale`` times as large, its objects coloured: uint8 (H', W', 3)
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from tinydiff.models import Detector
-from tinydiff.training import load_run
-from tinydiff.vision.looking import check_pictures, check_settings, look_at
+from tinydiff.training import check_settings, load_run
+from tinydiff.vision.looking import check_pictures, look_at
 from tinydiff.vision.objects import Objects
 from tinydiff.vision.yolo import YoloGrid, detect
 

@@ -29,10 +29,10 @@ from tinydiff import backend, ops
 from tinydiff.models import LocaliserNetwork, backbone_weights
 from tinydiff.recording import no_grad
 from tinydiff.tensor import Tensor
-from tinydiff.training import CheckpointError, load, load_run, trained_weights
+from tinydiff.training import CheckpointError, check_settings, load, load_run, trained_weights
 from tinydiff.vision.box_loss import giou_box_loss, l2_box_loss, smooth_l1_box_loss
 from tinydiff.vision.boxes import clip, iou_of
-from tinydiff.vision.looking import check_pictures, check_settings, look_at
+from tinydiff.vision.looking import check_pictures, look_at
 from tinydiff.vision.objects import Objects
 
 BETA = 0.05  # of smooth L1: from a twentieth of the picture on, an error counts linearly

@@ -1,8 +1,8 @@
-"""Pictures through a trained network, a batch at a time: what Finder and Segmenter share."""
+"""Pictures through a trained network, a batch at a time: what all who look at them share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import numpy as np
@@ -43,10 +43,3 @@ def check_pictures(images: np.ndarray) -> None:
     if not isinstance(images, np.ndarray) or images.ndim != 4 or images.shape[3] != 3:
         got = getattr(images, "shape", type(images).__name__)
         raise ValueError(f"images: expected an array (N, H, W, 3), got {got}")
-
-
-def check_settings(settings: Mapping, *needed: str) -> None:
-    """Raise ValueError naming what settings lack."""
-    missing = ", ".join(name for name in needed if name not in settings)
-    if missing:
-        raise ValueError(f"settings: they lack {missing}; expected {', '.join(needed)}")

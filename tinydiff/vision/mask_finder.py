@@ -21,9 +21,9 @@ from tinydiff.images import to_float
 from tinydiff.models import MaskDetector
 from tinydiff.recording import no_grad
 from tinydiff.team import team_of
-from tinydiff.training import load_run
+from tinydiff.training import check_settings, load_run
 from tinydiff.vision.finder import Finder
-from tinydiff.vision.looking import BATCH, check_settings
+from tinydiff.vision.looking import BATCH, check_pictures
 from tinydiff.vision.masks import paste_masks
 from tinydiff.vision.objects import Objects
 
@@ -61,10 +61,11 @@ class MaskFinder:
     def masks(self, images: np.ndarray, found: list[Objects]) -> list[Objects]:
         """What was found in uint8 images (N, H, W, 3), with the masks that the network gives.
 
-        Raises ValueError where they are not of as many pictures.
+        Raises ValueError where they are not of as many pictures, or images are none.
         """
         from tqdm import trange  # see tinydiff/training/progress.py
 
+        check_pictures(images)
         if len(images) != len(found):
             raise ValueError(f"found: expected what is in {len(images)} images, got {len(found)}")
         self.model.eval()

@@ -13,8 +13,8 @@ import numpy as np
 
 from tinydiff.backend import to_numpy
 from tinydiff.models import EncoderDecoder, FullResolution, SlidingWindow
-from tinydiff.training import load_run
-from tinydiff.vision.looking import check_pictures, check_settings, look_at
+from tinydiff.training import check_settings, load_run
+from tinydiff.vision.looking import check_pictures, look_at
 
 DESIGNS = {"window": SlidingWindow, "full": FullResolution, "encoder-decoder": EncoderDecoder}
 

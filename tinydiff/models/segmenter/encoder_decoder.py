@@ -19,7 +19,8 @@ from collections.abc import Sequence
 
 from tinydiff import nn, ops
 from tinydiff.models.blocks import ResidualBlock, zero_init
-from tinydiff.models.segmenter.checks import check_sizes, pictures
+from tinydiff.models.checks import pictures
+from tinydiff.models.segmenter.checks import check_sizes
 from tinydiff.nn.checks import at_least_one
 from tinydiff.tensor import Tensor
 

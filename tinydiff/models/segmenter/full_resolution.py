@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from tinydiff import nn
 from tinydiff.models.blocks import ResidualBlock, zero_init
-from tinydiff.models.segmenter.checks import check_sizes, pictures
+from tinydiff.models.checks import pictures
+from tinydiff.models.segmenter.checks import check_sizes
 from tinydiff.tensor import Tensor
 
 

@@ -23,7 +23,8 @@ import numpy as np
 
 from tinydiff import backend, nn, ops
 from tinydiff.models.blocks import zero_init
-from tinydiff.models.segmenter.checks import check_sizes, pictures
+from tinydiff.models.checks import pictures
+from tinydiff.models.segmenter.checks import check_sizes
 from tinydiff.tensor import Tensor
 
 STRIDES = (1, 2, 1, 2, 1, 2)  # of the 3 × 3 convolutions, before the last
