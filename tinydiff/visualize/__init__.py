@@ -26,7 +26,7 @@ from tinydiff.visualize.attribution import (
     smooth_grad,
 )
 from tinydiff.visualize.dream import deep_dream, energy, octave_sizes, resembling
-from tinydiff.visualize.filters import filters
+from tinydiff.visualize.filters import convolutions, filters
 from tinydiff.visualize.fourier import fourier
 from tinydiff.visualize.grad_cam import grad_cam
 from tinydiff.visualize.gradient import gradient, input_gradient
@@ -56,6 +56,7 @@ __all__ = [
     "ascend",
     "blur",
     "clip",
+    "convolutions",
     "decay",
     "deep_dream",
     "drop_small",
