@@ -83,6 +83,17 @@ def test_total_variation_of_a_ramp():
     assert flat.numpy() == 0
 
 
+@pytest.mark.parametrize("beta", [1.0, 2.0])
+def test_total_variation_by_hand(beta, x):
+    expected = np.zeros(2)
+    for n, i, j, c in np.ndindex(x.shape):
+        down = x[n, i + 1, j, c] - x[n, i, j, c] if i < 8 else 0
+        right = x[n, i, j + 1, c] - x[n, i, j, c] if j < 6 else 0
+        expected[n] += (down**2 + right**2) ** (beta / 2) / 63
+    found = total_variation(Tensor(asarray(x)), beta=beta).numpy()
+    np.testing.assert_allclose(found, expected, atol=3e-3 if beta == 1 else 1e-12)
+
+
 def test_penalties_derivatives(x):
     td.gradcheck(total_variation, x)
     td.gradcheck(lambda x: total_variation(x, beta=1.0), x)
