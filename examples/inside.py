@@ -19,7 +19,7 @@ import numpy as np
 import tinydiff as td
 from tinydiff import data, images, metrics, nn, visualize
 from tinydiff.commandline import parser, run, run_folder, whole
-from tinydiff.visualize import Unit, as_cells, as_pictures, gradient, logit
+from tinydiff.visualize import Unit, as_cells, as_pictures, convolutions, gradient, logit
 
 DATA = data.LABELLED
 ROWS = 10  # at most, of pictures or channels
@@ -124,10 +124,6 @@ def has_relu(model: nn.Module, shown: np.ndarray, target: Unit) -> bool:
     except ValueError:
         return False
     return True
-
-
-def convolutions(model: nn.Module) -> list[str]:
-    return [path for path, module in model.named_modules() if isinstance(module, nn.Conv2d)]
 
 
 def parse_arguments():

@@ -32,7 +32,7 @@ def resize_bilinear2d(x, *, size):
         xp.asarray(interpolation((np.arange(m) + 0.5) * (n / m), n), dtype=x.dtype)
         for n, m in zip(x.shape[1:3], size, strict=True)
     )
-    return _both_axes(x, rows, columns), (lambda g: _both_axes(g, rows.T, columns.T),)
+    return both_axes(x, rows, columns), (lambda g: both_axes(g, rows.T, columns.T),)
 
 
 def upsample_bilinear2d(x: Tensor, *, scale: int = 2) -> Tensor:
@@ -55,7 +55,7 @@ def interpolation(places: np.ndarray, n: int) -> np.ndarray:
     return matrix
 
 
-def _both_axes(x, rows, columns):
+def both_axes(x, rows, columns):
     n, h, w, c = x.shape
     y = (rows @ x.reshape(n, h, w * c)).reshape(n, len(rows), w, c)
     return columns @ y

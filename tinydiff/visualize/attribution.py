@@ -15,13 +15,12 @@ et al., "Not Just a Black Box", 2016; D. Smilkov et al., "SmoothGrad", 2017; M. 
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import numpy as np
 
 from tinydiff.backend import randn, to_numpy
 from tinydiff.images import to_input
 from tinydiff.nn import Module
+from tinydiff.visualize.checks import at_least_one, positive
 from tinydiff.visualize.gradient import gradient, gradients_at, input_of
 from tinydiff.visualize.target import Objective
 
@@ -55,9 +54,8 @@ def smooth_grad(
     """
     from tqdm import trange  # see tinydiff/training/progress.py
 
-    _at_least_one("samples", samples)
-    if not 0 < noise < np.inf:
-        raise ValueError(f"noise is {noise}, expected a number > 0")
+    at_least_one(samples=samples)
+    positive(noise=noise)
     x = input_of(model, images)
     total = np.zeros_like(x)
     for _ in trange(samples, desc="SmoothGrad", delay=2, leave=False):
@@ -81,7 +79,7 @@ def integrated_gradients(
     """
     from tqdm import trange
 
-    _at_least_one("steps", steps)
+    at_least_one(steps=steps)
     x = input_of(model, images)
     start = np.full_like(x, -1) if baseline is None else to_input(baseline, x.dtype)
     if start.shape[1:] != x.shape[1:] or len(start) not in (1, len(x)):
@@ -92,8 +90,3 @@ def integrated_gradients(
         point = start + (x - start) * float((1 + places[k]) / 2)
         total += float(weights[k] / 2) * gradients_at(model, point, target)
     return (x - start) * total
-
-
-def _at_least_one(name: str, value: int) -> None:
-    if not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} is {value!r}, expected an int ≥ 1")

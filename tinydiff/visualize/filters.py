@@ -16,11 +16,16 @@ def filters(model: Module, layer: str | None = None) -> np.ndarray:
     Raises ValueError for a layer that does not exist or is no convolution.
     """
     if layer is None:
-        convs = (path for path, m in model.named_modules() if isinstance(m, Conv2d))
-        layer = next(convs, None)
-        if layer is None:
-            raise ValueError(f"model: {type(model).__name__} has no convolution")
+        layer, *_ = convolutions(model)
     conv = layer_named(model, layer)
     if not isinstance(conv, Conv2d):
         raise ValueError(f"layer {layer!r} is {type(conv).__name__}, expected a Conv2d")
     return np.array(to_numpy(conv.weight.data).transpose(3, 0, 1, 2))
+
+
+def convolutions(model: Module) -> list[str]:
+    """The paths of all convolutions, in the order of the model; ValueError if it has none."""
+    paths = [path for path, module in model.named_modules() if isinstance(module, Conv2d)]
+    if not paths:
+        raise ValueError(f"model: {type(model).__name__} has no convolution")
+    return paths
