@@ -55,7 +55,7 @@ def main() -> None:
     x, y = pictures(test_set, args.count)
     lines = []
     for line in itertools.chain(
-        [f"{len(x)} test pictures of {name}, {args.few} for *; means over those fooled now"],
+        [f"{len(x)} pictures of {test_set.name}, {args.few} for *; means over those fooled now"],
         table(recogniser, x, y, sizes, args, folder),
         one_for_all(recogniser, *pictures(train_set, args.few), x, y, sizes["eps"], args, folder),
         transferred(known, x, y, sizes["eps"]) if args.other else (),
@@ -68,7 +68,10 @@ def main() -> None:
 
 def pictures(dataset: data.Dataset, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The first of them, floats in [0, 1], and their classes."""
-    return images.to_float(dataset.images[:count], (0, 1)), dataset.labels[:count]
+    places = np.arange(len(dataset))
+    if (np.diff(dataset.labels) >= 0).all():  # class by class, as a folder comes: shuffle
+        places = np.random.default_rng(0).permutation(places)
+    return images.to_float(dataset.images[places[:count]], (0, 1)), dataset.labels[places[:count]]
 
 
 def table(recogniser: Recogniser, x, y, sizes: dict, args, folder: Path) -> Iterator[str]:
