@@ -1,7 +1,7 @@
 """The judge: a classifier trained on real pictures, whose features and opinions metrics use.
 
 There are no weights to download, so the judge of a data set is trained here, on its training set:
-a minute for MNIST, and 99.4 % of the test set right; ten for colour, which takes a larger network.
+a minute for MNIST, and 99.4 % of the test set right; longer for colour, with a larger network.
 Numbers of one judge compare with each other only.
 """
 
