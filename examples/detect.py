@@ -8,12 +8,10 @@ was found), loss.png, the log and the checkpoint.  The same command again goes o
 With --image, it trains nothing and writes MY-found.png beside the checkpoint.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 import tinydiff as td
-from tinydiff import data, images, optim, plots, training, vision
+from tinydiff import data, images, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
 
 SIDE, ANCHORS = 208, 5
@@ -26,7 +24,10 @@ SHOWN = 6  # test scenes in detections.png
 def main() -> None:
     args = parse_arguments()
     if args.image:
-        find(args.checkpoint, args.image, args.score)
+        finder = vision.Finder.load(args.checkpoint)
+        target = args.checkpoint.with_name(f"{args.image.stem}-found.png")
+        for line in vision.find_in(args.image, finder, target, side=SIDE, score=args.score):
+            print(line)
         return
     plots.require()
     folder = run_folder(args, "detect")
@@ -71,20 +72,15 @@ def anchors(scenes: data.Scenes) -> np.ndarray:
 
 def trainer_of(finder: vision.Finder, scenes: data.Scenes, settings: dict) -> training.Trainer:
     """The recipe."""
-    model, steps, grid = finder.model, settings["steps"], finder.grid(SIDE, SIDE)
+    model, grid = finder.model, finder.grid(SIDE, SIDE)
 
     def loss(x, targets):
         early = trainer.step * BATCH < PULLED
         return vision.yolo_loss(model(x), targets, grid, prior=early).total
 
-    trainer = training.Trainer(
-        model,
-        loss,
-        vision.YoloBatches(data.Batches(scenes, BATCH, seed=settings["seed"], flip=True), grid),
-        optim.AdamW(model.parameters(), lr=LR),
-        schedule=optim.one_cycle(LR, steps, warm=0.1),
-        ema=optim.EMA(model, decay=max(0.0, 1 - 20 / steps)),  # over the last twentieth
-    )
+    batches = data.Batches(scenes, BATCH, seed=settings["seed"], flip=True)
+    batches = vision.YoloBatches(batches, grid)
+    trainer = training.one_cycle_trainer(model, loss, batches, lr=LR, steps=settings["steps"])
     return trainer
 
 
@@ -96,19 +92,6 @@ def report(found: list, truths: list, classes: int) -> None:
     for rule in ("11-point", "all-point"):
         voc = vision.average_precision(found, truths, classes=classes, rule=rule)
         print(f"VOC, {rule}: AP50 {np.nanmean(voc):.3f}")
-
-
-def find(checkpoint: Path, file: Path, score: float) -> None:
-    """What does a trained detector see in a picture?"""
-    finder = vision.Finder.load(checkpoint)
-    picture = data.read_picture(file, SIDE, multiple=finder.model.stride)
-    found = finder(picture[None])[0].at_least(score)
-    for line in vision.describe(found, finder.classes):
-        print(line)
-    target = checkpoint.with_name(f"{file.stem}-found.png")
-    images.save_png(target, vision.draw_objects(picture, found, finder.classes, scale=3))
-    height, width = picture.shape[:2]
-    print(f"{len(found)} objects in {width} × {height} pixels.  See {target}.")
 
 
 def parse_arguments():

@@ -17,12 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 import tinydiff as td
-from tinydiff import data, images, optim, plots
+from tinydiff import data, images, plots
 from tinydiff.backend import asarray, randn, to_numpy
 from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.diffusion import Ladder, ladder_decoder, sample_ladder
 from tinydiff.models import LadderDecoders
-from tinydiff.training import Trainer, minutes, save_loss, train
+from tinydiff.training import minutes, one_cycle_trainer, save_loss, train
 
 SIZE, PAD, HALVINGS = 32, 2, 3  # 28×28 padded all around; z_0 is 4×4
 NET = {"base_channels": 32, "norm_groups": 8}
@@ -53,13 +53,13 @@ def main() -> None:
     }
     ladder = Ladder(**settings["ladder"])
     model = LadderDecoders(1, ladder.sizes, **settings["net"])
-    trainer = Trainer(
+    trainer = one_cycle_trainer(
         model,
         lambda x, y: ladder.training_loss(model, x, cond=y),
         data.Batches(dataset, batch, seed=args.seed, pad=PAD),
-        optim.AdamW(model.parameters(), lr=LR),
-        schedule=optim.one_cycle(LR, steps, warm=0.1),
-        ema=optim.EMA(model, decay=max(0.0, 1 - 5 / steps)),  # over the last fifth of the run
+        lr=LR,
+        steps=steps,
+        averaged=5,
         clip=1.0,
     )
     sides = " → ".join(map(str, np.unique(ladder.sizes)))

@@ -19,7 +19,7 @@ the checkpoint.
 from pathlib import Path
 
 import tinydiff as td
-from tinydiff import data, images, models, optim, plots, training, vision
+from tinydiff import data, images, models, plots, training, vision
 from tinydiff.commandline import parser, run, run_folder, whole
 
 SIDE = 96
@@ -71,21 +71,15 @@ def trainer_of(
     model: models.LocaliserNetwork, scenes: data.Scenes, settings: dict
 ) -> training.Trainer:
     """The recipe."""
-    steps, name = settings["steps"], settings["box_loss"]
+    name = settings["box_loss"]
     kind = {"box_loss": "l2" if name == "none" else name, "weight": WEIGHTS[name]}
 
     def loss(x, labels, boxes, instances) -> td.Tensor:
         return vision.localiser_loss(model(x), labels[:, 0], boxes[:, 0] / SIDE, **kind).total
 
-    return training.Trainer(
-        model,
-        loss,
-        data.Batches(scenes, BATCH, seed=settings["seed"], flip=True),
-        optim.AdamW(model.parameters(), lr=LR),
-        schedule=optim.one_cycle(LR, steps, warm=0.1),
-        ema=optim.EMA(model, decay=max(0.0, 1 - 20 / steps)),  # over the last twentieth
-        clip=1.0,
-    )
+    batches = data.Batches(scenes, BATCH, seed=settings["seed"], flip=True)
+    steps = settings["steps"]
+    return training.one_cycle_trainer(model, loss, batches, lr=LR, steps=steps, clip=1.0)
 
 
 def draw(target: Path, test: data.Scenes, truths: list, found: list) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import tinydiff as td
-from tinydiff import backend, data, images, nn, ops, optim, plots, training, vision
+from tinydiff import backend, data, images, nn, ops, plots, training, vision
 from tinydiff.commandline import check_writable, parser, run, run_folder, whole
 from tinydiff.models import SlidingWindow
 from tinydiff.team import team_of
@@ -72,7 +72,6 @@ def main() -> None:
 
 def trainer_of(model: nn.Module, scenes: data.Scenes, settings: dict) -> training.Trainer:
     """The recipe."""
-    steps = settings["steps"]
 
     def loss(x, labels, boxes, instances) -> td.Tensor:
         masks = data.semantic_masks(labels, instances)
@@ -80,15 +79,9 @@ def trainer_of(model: nn.Module, scenes: data.Scenes, settings: dict) -> trainin
             return ops.cross_entropy(*model.at_random(x, masks, WINDOWS))
         return ops.cross_entropy(model(x), masks)
 
-    return training.Trainer(
-        model,
-        loss,
-        data.Batches(scenes, BATCH, seed=settings["seed"], flip=True),
-        optim.AdamW(model.parameters(), lr=LR),
-        schedule=optim.one_cycle(LR, steps, warm=0.1),
-        ema=optim.EMA(model, decay=max(0.0, 1 - 20 / steps)),  # over the last twentieth
-        clip=1.0,
-    )
+    batches = data.Batches(scenes, BATCH, seed=settings["seed"], flip=True)
+    steps = settings["steps"]
+    return training.one_cycle_trainer(model, loss, batches, lr=LR, steps=steps, clip=1.0)
 
 
 def measure(folder: Path, segmenter: vision.Segmenter, test: data.Scenes):

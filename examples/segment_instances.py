@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import tinydiff as td
-from tinydiff import data, images, optim, plots, training, vision
+from tinydiff import data, images, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
 
 SIDE = 208
@@ -28,7 +28,10 @@ SHOWN = 6  # test scenes in instances.png
 def main() -> None:
     args = parse_arguments()
     if args.image:
-        find(args.checkpoint, args.image, args.score)
+        finder = vision.MaskFinder.load(args.checkpoint)
+        target = args.checkpoint.with_name(f"{args.image.stem}-masks.png")
+        for line in vision.find_in(args.image, finder, target, side=SIDE, score=args.score):
+            print(line)
         return
     plots.require()
     folder = run_folder(args, "segment-instances")
@@ -67,17 +70,12 @@ def main() -> None:
 
 def trainer_of(finder: vision.MaskFinder, scenes: data.Scenes, settings: dict) -> training.Trainer:
     """The recipe: masks of boxes near the true ones; the head alone learns."""
-    model, steps = finder.model, settings["steps"]
+    model = finder.model
     model.detector.requires_grad_(False)
     batches = data.Batches(scenes, BATCH, seed=settings["seed"], flip=True)
-    return training.Trainer(
-        model,
-        partial(loss, model),
-        vision.MaskBatches(batches, 2 * model.size, jitter=JITTER),
-        optim.AdamW(model.parameters(), lr=LR),
-        schedule=optim.one_cycle(LR, steps, warm=0.1),
-        ema=optim.EMA(model, decay=max(0.0, 1 - 20 / steps)),  # over the last twentieth
-    )
+    batches = vision.MaskBatches(batches, 2 * model.size, jitter=JITTER)
+    steps = settings["steps"]
+    return training.one_cycle_trainer(model, partial(loss, model), batches, lr=LR, steps=steps)
 
 
 def loss(model, x, boxes, targets):
@@ -90,19 +88,6 @@ def report(found: list, truths: list, classes: int) -> None:
     for by in ("boxes", "masks"):
         coco = vision.coco_average_precision(found, truths, classes=classes, by=by)
         print(f"{by}: AP {coco.ap:.3f}, AP50 {coco.ap50:.3f}, AP75 {coco.ap75:.3f}")
-
-
-def find(checkpoint: Path, file: Path, score: float) -> None:
-    """What does it see in a picture, and where exactly?"""
-    finder = vision.MaskFinder.load(checkpoint)
-    picture = data.read_picture(file, SIDE, multiple=finder.model.detector.stride)
-    found = finder(picture[None])[0].at_least(score)
-    for line in vision.describe(found, finder.classes):
-        print(line)
-    target = checkpoint.with_name(f"{file.stem}-masks.png")
-    images.save_png(target, vision.draw_objects(picture, found, finder.classes, scale=3))
-    height, width = picture.shape[:2]
-    print(f"{len(found)} objects in {width} × {height} pixels.  See {target}.")
 
 
 def parse_arguments():

@@ -2,6 +2,7 @@
 
 from tinydiff.training.checkpoint import CheckpointError, load, save
 from tinydiff.training.log import read_log
+from tinydiff.training.recipe import one_cycle_trainer
 from tinydiff.training.run import (
     HalfTrained,
     TrainingStopped,

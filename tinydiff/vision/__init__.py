@@ -24,6 +24,7 @@ from tinydiff.vision.average_precision import (
 from tinydiff.vision.box_loss import giou_box_loss, l2_box_loss, smooth_l1_box_loss
 from tinydiff.vision.boxes import area, clip, giou, iou, mask_iou, to_centres, to_corners
 from tinydiff.vision.draw import draw_mask, draw_names, draw_objects, draw_rows
+from tinydiff.vision.find_in import find_in
 from tinydiff.vision.finder import Finder
 from tinydiff.vision.localiser import (
     BOX_LOSSES,
@@ -75,6 +76,7 @@ __all__ = [
     "draw_names",
     "draw_objects",
     "draw_rows",
+    "find_in",
     "giou",
     "giou_box_loss",
     "iou",

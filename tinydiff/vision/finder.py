@@ -26,7 +26,7 @@ class Finder:
     detector  keyword settings of `Detector`
 
     Called as finder(images): uint8 (N, H, W, 3) → Objects with scores, for each, the surest first;
-    H and W are multiples of ``finder.model.stride``.
+    H and W are multiples of ``finder.stride``.
     Raises ValueError for settings that lack something or have what there is not.
     """
 
@@ -37,7 +37,8 @@ class Finder:
         self.classes, self.anchors = tuple(settings["classes"]), settings["anchors"]
         numbers = len(self.anchors) * (5 + len(self.classes))
         self.model = Detector(3, numbers, **settings["detector"])
-        self.grid(self.model.stride, self.model.stride)  # which checks classes and anchors
+        self.stride = self.model.stride
+        self.grid(self.stride, self.stride)  # which checks classes and anchors
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Finder:
@@ -49,7 +50,7 @@ class Finder:
 
     def grid(self, height: int, width: int) -> YoloGrid:
         """What the network's output means for pictures of so many pixels."""
-        stride = self.model.stride
+        stride = self.stride
         if height % stride or width % stride:
             raise ValueError(
                 f"images of {height} × {width} pixels: expected multiples of {stride}, the cells'"

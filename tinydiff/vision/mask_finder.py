@@ -43,7 +43,7 @@ class MaskFinder:
     def __init__(self, settings: Mapping):
         check_settings(settings, "mask_head")
         self.finder = Finder(settings)
-        self.classes = self.finder.classes
+        self.classes, self.stride = self.finder.classes, self.finder.stride
         self.model = MaskDetector(self.finder.model, **settings["mask_head"])
 
     @classmethod
