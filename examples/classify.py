@@ -120,7 +120,7 @@ def parse_arguments():
     options.add_argument("--model", default="resnet", choices=list(CLASSIFIERS), help="the network")
     options.add_argument("--epochs", type=number(above=0), help="passes (default: the recipe's)")
     options.add_argument("--judge", type=Path, metavar="NPZ", help="file of examples/sample.py")
-    options.add_image("a picture to recognise")
+    options.add_image("a picture to recognise", instead_of="judge")
     return options.parse_args()
 
 

@@ -154,7 +154,7 @@ def parse_arguments():
     options.add_argument("--scenes", type=whole(BATCH), default=20_000, help="scenes to learn from")
     options.add_argument("--test-scenes", type=whole(1), default=500, help="scenes to measure on")
     options.add_argument("--compare", type=Path, nargs="+", metavar="RUN", help="folders of runs")
-    options.add_image("a picture to colour")
+    options.add_image("a picture to colour", instead_of="compare")
     args = options.parse_args()
     if args.design != "encoder-decoder" and (args.up != "transpose" or args.no_skips):
         options.error(f"--design {args.design} has no decoder: leave out --up and --no-skips")

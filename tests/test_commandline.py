@@ -102,6 +102,17 @@ def test_a_picture_and_a_network_to_show_it_to_belong_together(capsys):
         with pytest.raises(SystemExit):
             options.parse_args(one)
         assert "--image and --checkpoint belong together" in capsys.readouterr().err
+
+
+def test_a_picture_is_not_shown_beside_other_work(capsys):
+    options = parser(DOC)
+    options.add_image("a cat", instead_of="compare")
+    options.add_argument("--compare", nargs="+")
+    both = ["--image", "cat.png", "--checkpoint", "a.npz"]
+    assert options.parse_args(both).compare is None
+    with pytest.raises(SystemExit):
+        options.parse_args([*both, "--compare", "b"])
+    assert "--image and --compare" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         options.parse_args(["--help"])
     assert "a cat" in capsys.readouterr().out

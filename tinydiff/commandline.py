@@ -102,6 +102,7 @@ class Parser(ArgumentParser):
     """An ArgumentParser whose --help tells the limits and the default of every option."""
 
     shows = False  # whether it has --image and --checkpoint
+    other_work: str | None = None  # what cannot come with --image
 
     def add_argument(self, *names: str, **settings) -> Action:
         """As of argparse; what the text does not say stands behind it in brackets."""
@@ -115,20 +116,23 @@ class Parser(ArgumentParser):
             settings["help"] = f"{settings.get('help', '')} ({notes})".strip()
         return super().add_argument(*names, **settings)
 
-    def add_image(self, text: str) -> None:
+    def add_image(self, text: str, *, instead_of: str | None = None) -> None:
         """--checkpoint, of a trained network, and --image, a picture to show it: both or neither.
 
-        text  what the picture is
+        text        what the picture is
+        instead_of  an argument for other work, which cannot come with it
         """
         self.add_argument("--checkpoint", type=Path, help="of a run of this, for --image")
         self.add_argument("--image", type=Path, help=text)
-        self.shows = True
+        self.shows, self.other_work = True, instead_of
 
     def parse_args(self, *given) -> Namespace:
         """As of argparse."""
         args = super().parse_args(*given)
         if self.shows and (args.image is None) != (args.checkpoint is None):
             self.error("--image and --checkpoint belong together")
+        if self.shows and args.image and self.other_work and vars(args)[self.other_work]:
+            self.error(f"--image and --{self.other_work} are two things to do: one at a time")
         return args
 
 
