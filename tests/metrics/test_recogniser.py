@@ -1,5 +1,7 @@
 """A classifier in one piece: its settings, its checkpoint, pictures in files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from metrics.test_judge import stripes
@@ -7,7 +9,7 @@ from PIL import Image
 
 import tinydiff as td
 from tinydiff import metrics, ops, training
-from tinydiff.backend import asarray
+from tinydiff.backend import asarray, to_numpy
 from tinydiff.images import to_float
 from tinydiff.metrics import Recogniser
 from tinydiff.models import CLASSIFIERS, Classifier
@@ -35,6 +37,30 @@ def test_comes_back_from_its_run(kind, tmp_path):
     np.testing.assert_allclose(likely, expected, atol=1e-6)
     with pytest.raises(ValueError, match="recipe is"):
         metrics.train_classifier(dataset, tmp_path, epochs=2, **recipe | {"shift": 2})
+
+
+def test_learns_from_noisy_pictures(tmp_path, monkeypatch):
+    """σ is that of pictures in [0, 1], which to the network lie in [−1, 1]; nothing is clipped."""
+    seen = []
+    forward = Classifier.forward
+    monkeypatch.setattr(
+        Classifier, "forward", lambda self, x: seen.append(to_numpy(x)) or forward(self, x)
+    )
+    black = replace(stripes(60, 0), images=np.zeros((60, 8, 8, 1), np.uint8))
+    recipe = {"batch_size": 20, "widths": (8,)}
+    metrics.train_classifier(black, tmp_path / "noisy", epochs=10, noise=0.25, **recipe)
+    x = np.concatenate(seen)
+    assert x.dtype == np.float32 and len(x) == 600
+    assert x.mean() == pytest.approx(-1, abs=0.02) and x.std() == pytest.approx(0.5, abs=0.02)
+    assert len(np.unique(x[:, 0, 0])) == 600, "each step's is another"
+    assert (
+        Recogniser.load(tmp_path / "noisy" / "checkpoint.npz").settings["recipe"]["noise"] == 0.25
+    )
+    metrics.train_classifier(black, tmp_path / "plain", epochs=1, **recipe)
+    assert "noise" not in td.load(tmp_path / "plain" / "checkpoint.npz")["settings"]["recipe"]
+    np.testing.assert_array_equal(np.concatenate(seen[30:]), -1)
+    with pytest.raises(ValueError, match=r"noise is -0\.1, expected ≥ 0"):
+        metrics.train_classifier(black, tmp_path, noise=-0.1)
 
 
 def test_small_data_sets_are_passed_over_more_often(tmp_path):

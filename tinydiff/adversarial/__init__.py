@@ -11,6 +11,8 @@ changes anything about the model.
     nes, square                    see nothing but the network's answers
 
 `carried_out` does any of them a batch at a time, and measures.
+
+A defence: `Smoothed` is a network that tells up to which distance no attack changes its answer.
 """
 
 from tinydiff.adversarial.ascent import gradient_ascent
@@ -22,11 +24,15 @@ from tinydiff.adversarial.gradient import fgsm, pgd
 from tinydiff.adversarial.measure import Outcome, carried_out, classes_seen, transfer
 from tinydiff.adversarial.pictures import OnPictures, on_pictures
 from tinydiff.adversarial.sheet import before_and_after
+from tinydiff.adversarial.smoothing import ABSTAIN, Certificates, Smoothed
 from tinydiff.adversarial.universal import universal_perturbation
 
 __all__ = [
+    "ABSTAIN",
+    "Certificates",
     "OnPictures",
     "Outcome",
+    "Smoothed",
     "before_and_after",
     "carlini_wagner",
     "carried_out",

@@ -42,30 +42,39 @@ def attacking(model: Module, x) -> Iterator[None]:
 def checked(model: Module, x, y, eps: float, norm: float = math.inf) -> tuple:
     """The pictures as an array of the backend and the labels as one of the host, or an error.
 
-    Raises TypeError or ValueError unless the model is a Module whose answer to (N, H, W, C) is
-    (N, K), x pictures (N, H, W, C) of floats in [0, 1], y integers (N,) below K, eps > 0, and the
-    norm one of ``NORMS``.
+    Raises TypeError or ValueError as `asked` does, and unless y are integers (N,) below K, eps > 0,
+    and the norm one of ``NORMS``.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model: expected a Module, got {type(model).__name__}")
-    x = pictures(x)
     positive(eps=eps)
     if norm not in NORMS:
         raise ValueError(f"norm is {norm!r}, expected math.inf or 2")
+    x, classes = asked(model, x)
     y = backend.to_numpy(integers(y))
     if y.dtype.kind not in "iu":
         raise TypeError(f"y: expected classes as integers, got {y.dtype}")
     if y.shape != x.shape[:1]:
         raise ValueError(f"y has shape {y.shape}, expected a class for each picture, ({len(x)},)")
+    if not 0 <= y.min() <= y.max() < classes:
+        raise ValueError(
+            f"y: classes run from {y.min()} to {y.max()}, the model knows 0 … {classes - 1}"
+        )
+    return x, y.astype(np.int64)
+
+
+def asked(model: Module, x) -> tuple:
+    """The pictures as an array of the backend, and how many classes the model knows.
+
+    Raises TypeError or ValueError unless the model is a Module whose answer to (N, H, W, C) is
+    (N, K), and x `pictures`.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"model: expected a Module, got {type(model).__name__}")
+    x = pictures(x)
     with frozen(model), no_grad():
         answer = model(x[:1]).shape
     if len(answer) != 2:
         raise ValueError(f"model: answers a picture with shape {answer}, expected logits (1, K)")
-    if not 0 <= y.min() <= y.max() < answer[1]:
-        raise ValueError(
-            f"y: classes run from {y.min()} to {y.max()}, the model knows 0 … {answer[1] - 1}"
-        )
-    return x, y.astype(np.int64)
+    return x, answer[1]
 
 
 def pictures(x):

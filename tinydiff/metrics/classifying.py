@@ -2,11 +2,14 @@
 
 The loss is the cross-entropy with targets that are a little unsure of themselves, (1 − s) for the
 label and s/C for every class; the learning rate goes up and down in one cycle; the weights are
-averaged.  Pictures are shifted and mirrored on the way, where their class survives it.
+averaged.  Pictures are shifted and mirrored on the way, where their class survives it, or noise is
+laid over them.
 
 Sources of the recipe: I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", 2019
 (AdamW); L. Smith and N. Topin, "Super-Convergence", 2018 (one cycle); C. Szegedy et al.,
-"Rethinking the Inception Architecture for Computer Vision", 2016, section 7 (label smoothing).
+"Rethinking the Inception Architecture for Computer Vision", 2016, section 7 (label smoothing);
+J. Cohen et al., "Certified adversarial robustness via randomized smoothing", 2019, section 3.3
+(noise).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from tinydiff import data, ops, optim
+from tinydiff.backend import randn
 from tinydiff.metrics.recogniser import Recogniser
 from tinydiff.models import CLASSIFIERS, ImageClassifier
 from tinydiff.training import Trainer, train
@@ -35,26 +39,32 @@ def classifier_trainer(
     lr: float = PEAK,
     flip: bool = False,
     shift: int = 0,
+    noise: float = 0.0,
     **network,
 ) -> Trainer:
     """A `Trainer` that makes a classifier of the data set in ``steps``.
 
     kind         a name in `models.CLASSIFIERS`; ``network`` are its settings
     flip, shift  as of `data.Batches`
+    noise        σ of the Gaussian noise that is added to each picture at each step, where black is
+                 0 and white 1; what leaves that range is not clipped
 
     ``trainer.ema`` has the averaged weights, the better ones.  ``seed`` orders the batches; the
     weights begin with what the process's generator gives, so that `tinydiff.seed` fixes them.
-    Raises ValueError for a data set without labels, or another ``kind``.
+    Raises ValueError for a data set without labels, or another ``kind``, or
+    noise < 0.
     """
     if dataset.labels is None:
         raise ValueError(f"{dataset.name} has no labels: a classifier cannot learn from it")
     if kind not in CLASSIFIERS:
         raise ValueError(f"kind is {kind!r}, expected one of {', '.join(CLASSIFIERS)}")
+    if not noise >= 0:
+        raise ValueError(f"noise is {noise}, expected ≥ 0")
     model = CLASSIFIERS[kind](dataset.images.shape[3], len(dataset.classes), **network)
     batch_size = min(batch_size, len(dataset))
     return Trainer(
         model,
-        partial(_loss, model),
+        partial(_loss, model, noise),
         data.Batches(dataset, batch_size, seed=seed, flip=flip, shift=shift),
         optim.AdamW(model.parameters(), lr=lr),
         schedule=optim.one_cycle(lr, steps),
@@ -74,6 +84,7 @@ def train_classifier(
     lr: float = PEAK,
     flip: bool = False,
     shift: int = 0,
+    noise: float = 0.0,
     **network,
 ) -> Recogniser:
     """A `classifier_trainer`'s classifier, trained by a run in ``folder``.
@@ -84,6 +95,8 @@ def train_classifier(
     batch_size = min(batch_size, len(dataset))
     steps = max(least_steps, round(epochs * (len(dataset) // batch_size)))
     recipe = {"batch_size": batch_size, "lr": lr, "flip": flip, "shift": shift}
+    if noise:  # which runs of older times do not name
+        recipe["noise"] = noise
     trainer = classifier_trainer(dataset, steps, kind=kind, seed=seed, **recipe, **network)
     model = trainer.model
     settings = {
@@ -101,5 +114,7 @@ def train_classifier(
     return Recogniser.load(Path(folder) / CHECKPOINT)
 
 
-def _loss(model: ImageClassifier, x, labels):
+def _loss(model: ImageClassifier, noise: float, x, labels):
+    if noise:
+        x = x + 2 * noise * randn(x.shape, dtype=x.dtype)  # from black to white is 2 here
     return ops.cross_entropy(model(x), labels, label_smoothing=SMOOTHING)
