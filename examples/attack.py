@@ -67,11 +67,9 @@ def main() -> None:
 
 
 def pictures(dataset: data.Dataset, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first of them, floats in [0, 1], and their classes."""
-    places = np.arange(len(dataset))
-    if (np.diff(dataset.labels) >= 0).all():  # class by class, as a folder comes: shuffle
-        places = np.random.default_rng(0).permutation(places)
-    return images.to_float(dataset.images[places[:count]], (0, 1)), dataset.labels[places[:count]]
+    """Some of them, floats in [0, 1], and their classes."""
+    some = data.first_of(dataset, count)
+    return images.to_float(some.images, (0, 1)), some.labels
 
 
 def table(recogniser: Recogniser, x, y, sizes: dict, args, folder: Path) -> Iterator[str]:

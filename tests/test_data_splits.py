@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tinydiff import data
-from tinydiff.data import Dataset, hold_out, learned_from, short_name, train_and_test
+from tinydiff.data import Dataset, first_of, hold_out, learned_from, short_name, train_and_test
 
 
 def numbered(counts):
@@ -55,3 +55,17 @@ def test_data_sets_by_name():
         train_and_test("cats", known)
     with pytest.raises(ValueError, match="learned from 'cats', expected digits"):
         learned_from({"data": "cats-train"}, known)
+
+
+def test_the_first_are_of_all_classes():
+    """A folder comes class by class; data sets in files are mixed, and their first are taken."""
+    ordered = numbered([10] * 6)
+    some = first_of(ordered, 20)
+    assert len(set(some.labels)) > 4 and len(set(some.images.ravel())) == 20
+    assert np.array_equal(some.labels, ordered.labels[some.images.ravel()])
+    assert np.array_equal(first_of(ordered, 20).images, some.images)
+    mixed = Dataset("mixed", ordered.images, np.tile(np.arange(6), 10), ordered.classes)
+    assert first_of(mixed, 20).images.ravel().tolist() == list(range(20))
+    assert first_of(mixed, 20).labels.tolist() == mixed.labels[:20].tolist()
+    assert len(first_of(mixed, 100)) == 60
+    assert len(first_of(Dataset("bare", ordered.images), 7)) == 7

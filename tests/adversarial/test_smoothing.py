@@ -14,7 +14,7 @@ from attacked_nets import Affine, stripes, trained, untrained
 from tinydiff import adversarial, backend, nn
 from tinydiff.adversarial import ABSTAIN, Smoothed, smoothing
 from tinydiff.adversarial.binomial import lower_bound
-from tinydiff.backend import asarray, to_numpy
+from tinydiff.backend import asarray, to_numpy, xp
 
 SHAPE = 3, 3, 2
 
@@ -86,6 +86,16 @@ def test_the_noise_is_gaussian_and_not_clipped():
         assert np.abs(np.mean((part - mean) ** 3)) < 0.02
         assert np.mean((part - mean) ** 4) == pytest.approx(3 * 0.5**4, abs=0.02)
     assert np.std(noisy.mean(axis=0)) < 0.52, "the copies have noise of their own"
+
+
+def test_a_look_is_what_is_counted(rng):
+    model, w = half_space(rng)
+    smoothed, x = Smoothed(model, 0.3), at([-0.1, 0.0, 0.2], w)
+    noisy, seen = smoothed.look(x, rng=np.random.default_rng(1))
+    np.testing.assert_array_equal(seen, ((noisy - 0.5) * w).sum(axis=(1, 2, 3)) > 0)
+    assert seen.dtype == np.int64 and 0.2 < (noisy - x).std() < 0.4
+    found = smoothed.counts(x, 1, rng=np.random.default_rng(1))
+    np.testing.assert_array_equal(found.argmax(axis=1), seen)
 
 
 def test_the_radius_tends_to_the_distance(rng):
@@ -224,6 +234,42 @@ def test_chance_is_seeded_and_the_model_stays_as_it_was(method, rng):
     assert model.training and all(p.requires_grad and p.grad is None for p in model.parameters())
     for p, value in zip(model.parameters(), before, strict=True):
         np.testing.assert_array_equal(to_numpy(p.data), value)
+
+
+@pytest.mark.skipif(not hasattr(xp, "transfers"), reason="only the stand-in counts transfers")
+def test_nothing_is_read_back_between_the_draws(rng, monkeypatch):
+    monkeypatch.setattr(smoothing, "BATCH", 10)
+    smoothed, x = Smoothed(Constant([0, 1]), 0.5), asarray(rng.random((2, *SHAPE), np.float32))
+
+    def read(draws):
+        before = xp.transfers["to host"]
+        smoothed.counts(x, draws)
+        return xp.transfers["to host"] - before
+
+    assert read(10) == read(100)
+
+
+def test_the_sheet_shows_copies_as_the_network_sees_them(rng):
+    """Cells of 96 pixels: the picture, and five copies with noise; below each a caption."""
+    x = rng.random((2, 6, 6, 1), np.float32)
+    smoothed = Smoothed(Constant([0, 1]), 0.3)
+    its = adversarial.Certificates(np.array([1, ABSTAIN]), np.array([0.5, 0.0]))
+
+    def drawn(seed, its=its):
+        chance = np.random.default_rng(seed)
+        return adversarial.noisy_copies(smoothed, x, its, ("cat", "dog"), rng=chance)
+
+    table = drawn(2)
+    assert table.shape == (2 * (96 + 18 + 32) + 32, 6 * (96 + 32) + 32, 3)
+    np.testing.assert_array_equal(table, drawn(2))
+    cells = [table[32:128:16, 32 + 128 * k : 128 + 128 * k : 16, 0] for k in range(6)]
+    np.testing.assert_allclose(cells[0] / 255, x[0, ..., 0], atol=0.5 / 255 + 1e-6)
+    copies, _ = smoothed.look(np.stack([x[0]] * 5), rng=np.random.default_rng(2))
+    for cell, copy in zip(cells[1:], copies, strict=True):
+        np.testing.assert_allclose(cell / 255, np.clip(copy[..., 0], 0, 1), atol=0.5 / 255 + 1e-6)
+    sure = adversarial.Certificates(np.array([1, 1]), np.array([0.5, 0.2]))
+    differs = (drawn(2, sure) != table).any(axis=(1, 2))
+    assert differs.any() and not differs[: 146 + 96].any(), "the other verdict, and only that"
 
 
 def test_progress_counts_the_draws(capsys):

@@ -102,19 +102,6 @@ def test_fools_on_the_users_own_picture(checkpoints, here):
     assert pixels(here / "run" / "my-fooled.png").shape[1] >= 3 * 84
 
 
-def test_takes_pictures_of_all_classes_from_a_folder():
-    """A folder comes class by class; data sets in files are mixed, and their first are taken."""
-    labels = np.arange(60) // 6
-    bytes_ = np.broadcast_to(labels[:, None, None, None], (60, 2, 2, 1)).astype(np.uint8)
-    names = tuple("abcdefghij")
-    x, y = load("attack").pictures(data.Dataset("folder", bytes_, labels, names), 20)
-    assert len(set(y)) > 6 and np.allclose(x[:, 0, 0, 0] * 255, y)
-    mixed = np.random.default_rng(0).permutation(labels)
-    bytes_ = np.broadcast_to(mixed[:, None, None, None], (60, 2, 2, 1)).astype(np.uint8)
-    _, y = load("attack").pictures(data.Dataset("mixed", bytes_, mixed, names), 20)
-    np.testing.assert_array_equal(y, mixed[:20])
-
-
 REFUSED = {
     "RUN --count 0": "--count: '0' is not a whole number from 1 on",
     "RUN --few x": "--few: 'x' is not",

@@ -23,7 +23,7 @@ from tinydiff.adversarial.deepfool import deepfool
 from tinydiff.adversarial.gradient import fgsm, pgd
 from tinydiff.adversarial.measure import Outcome, carried_out, classes_seen, transfer
 from tinydiff.adversarial.pictures import OnPictures, on_pictures
-from tinydiff.adversarial.sheet import before_and_after
+from tinydiff.adversarial.sheet import before_and_after, noisy_copies
 from tinydiff.adversarial.smoothing import ABSTAIN, Certificates, Smoothed
 from tinydiff.adversarial.universal import universal_perturbation
 
@@ -42,6 +42,7 @@ __all__ = [
     "gradient_ascent",
     "moved",
     "nes",
+    "noisy_copies",
     "on_pictures",
     "pgd",
     "square",

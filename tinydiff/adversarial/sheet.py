@@ -1,4 +1,4 @@
-"""A sheet to judge by eye: pictures before and after, and the change between them made visible."""
+"""Sheets to judge by eye: what an attack changes in pictures, and what noise does to them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinydiff.images import labelled_grid
+from tinydiff.adversarial.smoothing import ABSTAIN, Certificates, Smoothed
+from tinydiff.images import captioned_grid, labelled_grid
 
 WIDTH = 96  # pixels of each cell, about
+COPIES = 5  # of a picture, with noise
 
 
 def before_and_after(
@@ -30,3 +32,29 @@ def before_and_after(
     cells = np.stack([before, change, after], axis=1).reshape(-1, *before.shape[1:])
     columns = ["before", f"change, {times:g} times", "after"]
     return labelled_grid(cells, columns, verdicts, scale=max(1, WIDTH // before.shape[2]))
+
+
+def noisy_copies(
+    smoothed: Smoothed,
+    x: np.ndarray,
+    certificates: Certificates,
+    classes: Sequence[str],
+    *,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """A row for each picture, with its certificate, and noisy copies with what is seen in each.
+
+    x             pictures (N, H, W, C) in [0, 1] on the host, C = 1 or 3
+    certificates  those of the same pictures
+    classes       their names
+
+    The network sees what leaves [0, 1]; here it is cut off.  Returns a picture, uint8 (H', W', 3).
+    """
+    cells, captions = [], []
+    for picture, c, radius in zip(x, *certificates, strict=True):
+        copies, seen = smoothed.look(np.stack([picture] * COPIES), rng=rng)
+        verdict = "abstains" if c == ABSTAIN else f"{classes[c]} within {radius:.2f}"
+        cells += [picture, *np.clip(copies, 0, 1)]
+        captions += [verdict, *(classes[k] for k in seen)]
+    scale = max(1, WIDTH // x.shape[2])
+    return captioned_grid(np.stack(cells), captions, 1 + COPIES, scale=scale)

@@ -67,6 +67,20 @@ class Smoothed:
         network.positive(sigma=sigma)
         self.model, self.sigma = model, sigma
 
+    def look(self, x, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """A noisy copy of each picture, (N, H, W, C), and what the network sees there, int64 (N,)
+
+        Both on the host; of a batch that is not too large.
+        """
+        x, _ = network.asked(self.model, x)
+        with network.attacking(self.model, x):
+            noisy, seen = self._look(x, rng)
+        return to_numpy(noisy), to_numpy(seen).astype(np.int64)
+
+    def _look(self, x, rng) -> tuple:
+        noisy = x + self.sigma * randn(x.shape, rng=rng, dtype=x.dtype)
+        return noisy, network.logits_of(self.model, noisy).argmax(axis=1)
+
     def counts(
         self,
         x,
@@ -88,11 +102,9 @@ class Smoothed:
         ):
             for first in range(0, copies, BATCH):
                 of = xp.arange(first, min(first + BATCH, copies)) // draws
-                noisy = x[of]
-                noisy += self.sigma * randn(noisy.shape, rng=rng, dtype=x.dtype)
-                seen = network.logits_of(self.model, noisy).argmax(axis=1)
+                _, seen = self._look(x[of], rng)
                 xp.add.at(total, of * classes + seen, 1)
-                bar.update(len(noisy))
+                bar.update(len(seen))
         return to_numpy(total).astype(np.int64).reshape(len(x), classes)
 
     def predict(

@@ -5,7 +5,7 @@ pictures: ``image_folder``.  Each returns a ``Dataset``, a class for each pictur
 ``shapes`` and ``scattered_digits``, with boxes and masks of several objects in each: ``Scenes``.
 ``Batches`` and ``ordered`` draw from both.  ``load_drawn`` reads what examples/sample.py has drawn,
 ``read_picture`` and ``read_square`` a picture in a file.  ``train_and_test`` finds what to learn
-classes from, and what to test that on.
+classes from, and what to test that on; ``first_of`` takes some pictures of all classes.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ from tinydiff.data.picture import read_picture, read_square
 from tinydiff.data.scattered import scattered_digits
 from tinydiff.data.scenes import NOTHING, Scene, Scenes, semantic_masks
 from tinydiff.data.shapes import shapes
-from tinydiff.data.splits import hold_out, learned_from, short_name, train_and_test
+from tinydiff.data.splits import first_of, hold_out, learned_from, short_name, train_and_test
 
 MNIST_LIKE: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
     {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
@@ -47,6 +47,7 @@ __all__ = [
     "cifar10",
     "digits",
     "fashion_mnist",
+    "first_of",
     "hold_out",
     "image_folder",
     "is_drawn",
