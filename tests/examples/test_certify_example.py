@@ -8,24 +8,29 @@ import sys
 import numpy as np
 import pytest
 from example_runs import EXAMPLES, SIZE, call, everything_in, load, pixels
+from metrics.test_judge import stripes
 from PIL import Image
 
-from tinydiff import adversarial, data, images
+from tinydiff import adversarial, images
 from tinydiff.metrics import Recogniser, judge_of, train_classifier
 
-FEW = ("--count", 12, "--draws", 40)
+FEW = ("--data", "stripes", "--count", 12, "--draws", 40)
 SCRIPT = [sys.executable, str(EXAMPLES / "certify.py")]
 SMALL = {"batch_size": 20, "lr": 0.02, "widths": (8, 16)}
 
 
+def pictures(split):
+    return stripes(200, {"train": 0, "test": 1}[split])
+
+
 def small_certify():
-    """examples/certify.py with small networks, few digits and a short attack."""
+    """examples/certify.py with small networks, few and easy pictures, and a short attack."""
     pytest.importorskip("matplotlib", reason="its curves need the extra 'plots'")
     module = load("certify")
-    module.DATA = {"digits": functools.partial(data.digits, count=200)}
+    module.DATA = {"stripes": pictures}
     module.STEPS = 3
-    module.judge_recipe = lambda channels: {"epochs": 12.0}
-    module.judge_of = functools.partial(judge_of, epochs=24.0, **SMALL)
+    module.judge_recipe = lambda channels: {"epochs": 6.0}
+    module.judge_of = functools.partial(judge_of, epochs=12.0, **SMALL)
     module.train_classifier = functools.partial(train_classifier, **SMALL)
     return module
 
@@ -40,23 +45,24 @@ def certified(tmp_path_factory):
 
 def test_writes_what_it_promises(certified):
     out, ended = certified
-    assert everything_in(out / "certify-digits") == {"table.txt", "certified.png", "noisy.png"}
-    assert (out / "certify-digits" / "table.txt").read_text() in ended.out
-    for name in ("classify-digits", "noise-0.1-digits", "noise-0.4-digits"):
+    assert everything_in(out / "certify-stripes") == {"table.txt", "certified.png", "noisy.png"}
+    assert (out / "certify-stripes" / "table.txt").read_text() in ended.out
+    for name in ("classify-stripes", "noise-0.1-stripes", "noise-0.4-stripes"):
         assert (out / name / "checkpoint.npz").exists()
-    assert min(pixels(out / "certify-digits" / "certified.png").shape[:2]) > 300
-    # Four pictures by each network: six cells of 84 pixels and a caption, and margins.
-    assert pixels(out / "certify-digits" / "noisy.png").shape == (2 * (4 * 108 + 6), 6 * 90 + 6, 3)
+    assert min(pixels(out / "certify-stripes" / "certified.png").shape[:2]) > 300
+    # Four pictures by each network: six cells of 96 pixels and a caption, and margins.
+    sheet = pixels(out / "certify-stripes" / "noisy.png")
+    assert sheet.shape == (2 * (4 * 138 + 24), 6 * 120 + 24, 3)
 
 
 def test_the_table_tells_what_is_certain(certified):
     out, _ = certified
-    some = data.digits("test", count=200)
+    some = pictures("test")
     x, y = images.to_float(some.images[:12], (0, 1)), some.labels[:12]
-    lines = (out / "certify-digits" / "table.txt").read_text().splitlines()
+    lines = (out / "certify-stripes" / "table.txt").read_text().splitlines()
     assert lines[0].split()[-7:] == ["0", "0.25", "0.5", "0.75", "1", "1.5", "abstains"]
     for sigma, line in zip((0.1, 0.4), lines[2:], strict=True):
-        recogniser = Recogniser.load(out / f"noise-{sigma:g}-digits" / "checkpoint.npz")
+        recogniser = Recogniser.load(out / f"noise-{sigma:g}-stripes" / "checkpoint.npz")
         assert recogniser.settings["recipe"]["noise"] == sigma
         smoothed = adversarial.Smoothed(adversarial.on_pictures(recogniser.model), sigma)
         its = smoothed.certify(x, draws=40, rng=np.random.default_rng(0))
@@ -64,7 +70,7 @@ def test_the_table_tells_what_is_certain(certified):
         shares.append((its.classes == adversarial.ABSTAIN).mean())
         assert line.split()[-7:] == [f"{share:.1%}" for share in shares]
         assert shares[0] > 0.3, "they have learned something"
-    plain = adversarial.on_pictures(Recogniser.load(out / "classify-digits/checkpoint.npz").model)
+    plain = adversarial.on_pictures(Recogniser.load(out / "classify-stripes/checkpoint.npz").model)
     clean = (adversarial.classes_seen(plain, x) == y).mean()
     assert lines[1].split()[-6] == f"{clean:.1%}"
     attacked = [float(share[:-1]) for share in lines[1].split()[-6:]]
@@ -87,13 +93,13 @@ def test_another_seed_is_another_network(certified):
 def test_certifies_a_picture_of_ones_own(certified, here):
     (here / "run").mkdir()
     copy = here / "run" / "checkpoint.npz"
-    copy.write_bytes((certified[0] / "noise-0.1-digits" / "checkpoint.npz").read_bytes())
-    images.save_png(here / "my.png", data.digits("test", count=60).images[0], scale=4)
+    copy.write_bytes((certified[0] / "noise-0.1-stripes" / "checkpoint.npz").read_bytes())
+    images.save_png(here / "my.png", pictures("test").images[0], scale=4)
     ended = call(small_certify(), "--checkpoint", copy, "--image", "my.png", "--draws", 300)
     assert ended.status == 0, ended.err
-    assert re.match(r"\d, for certain within 0\.\d\d\d\.\nSee ", ended.out)
+    assert re.match(r"\w+, for certain within 0\.\d\d\d\.\nSee ", ended.out)
     assert everything_in(here / "run") == {"checkpoint.npz", "my-noisy.png"}
-    assert pixels(here / "run" / "my-noisy.png").shape == (108 + 6, 6 * 90 + 6, 3)
+    assert pixels(here / "run" / "my-noisy.png").shape == (138 + 24, 6 * 120 + 24, 3)
     ended = call(small_certify(), "--checkpoint", copy, "--image", "my.png", "--draws", 3)
     assert ended.out.startswith("It abstains: no class is seen in surely more than half of 3 copi")
 
@@ -106,7 +112,9 @@ def test_certifies_colour_pictures_of_a_folder(here):
             picture = np.clip(rng.normal(brightness, 20, (10, 12, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(picture).save(here / "mine" / name / f"{i}.png")
     options = ("--data", "mine", "--size", SIZE, "--count", 4, "--draws", 20, "--noise", 0.1)
-    ended = call(small_certify(), *options)
+    module = small_certify()
+    module.judge_of = functools.partial(module.judge_of, blocks=(0, 1))
+    ended = call(module, *options)
     assert ended.status == 0, ended.err
     assert "4 pictures" in ended.out
     assert {path.name for path in (here / "runs").iterdir()} == {
@@ -120,7 +128,7 @@ REFUSED = {
     "--noise 0": "--noise: '0' is not a finite number above 0",
     "--noise": "--noise: expected at least one argument",
     "--seed -1": "--seed: '-1' is not",
-    "--data nowhere": "--data is 'nowhere', expected digits, or a folder",
+    "--data nowhere": "--data is 'nowhere', expected stripes, or a folder",
     "--image good.png": "--image and --checkpoint belong together",
     "--checkpoint RUN": "--image and --checkpoint belong together",
     "--checkpoint RUN --image none.png": "none.png: No such file or directory",
@@ -132,7 +140,7 @@ REFUSED = {
 @pytest.mark.parametrize(("command", "message"), REFUSED.items(), ids=list(REFUSED))
 def test_refuses_in_one_sentence_and_leaves_nothing(command, message, certified, here):
     Image.new("RGB", (64, 64)).save(here / "good.png")
-    runs = {"RUN": "noise-0.1-digits", "PLAIN": "classify-digits"}
+    runs = {"RUN": "noise-0.1-stripes", "PLAIN": "classify-stripes"}
     before = everything_in(here)
     words = [
         certified[0] / runs[word] / "checkpoint.npz" if word in runs else word

@@ -3,7 +3,7 @@
 Of n draws k have what each has with probability p: P[X = k] = (n over k) pᵏ(1 − p)ⁿ⁻ᵏ.
 
     lower_bound   the p at which P[X ≥ k] = α: were p smaller, so many would be rarer than α.  It is
-                  the α-quantile of the beta distribution of (k, n − k + 1), αᵛ, v = 1/n, for k = n
+                  the α-quantile of the beta distribution of (k, n − k + 1), and α^(1/n) for k = n
     two_sided     P[|X − n/2| ≥ |k − n/2|] at p = ½: how often chance alone is so uneven
 
 Both are sums over a binomial tail, whose terms grow smaller by known ratios.  Nothing is
