@@ -103,13 +103,13 @@ def test_the_radius_tends_to_the_distance(rng):
     distances = np.array([-0.5, -0.2, 0.1, 0.3, 0.7])
     smoothed, gaps = Smoothed(model, 0.4), []
     for draws in (100, 2000, 40_000):
-        found = smoothed.certify(at(distances, w), select=1000, draws=draws, rng=rng)
+        found = smoothed.certify(at(distances, w), select=1000, draws=draws, alpha=1e-6, rng=rng)
         sure = found.classes != ABSTAIN
-        assert sure.sum() > 2
+        assert sure.sum() > 1
         np.testing.assert_array_equal(found.classes[sure], distances[sure] > 0)
         assert (found.radii <= np.abs(distances)).all()
         gaps.append((np.abs(distances) - found.radii).max())
-    assert gaps[0] > 2 * gaps[1] > 4 * gaps[2] and gaps[2] < 0.02
+    assert gaps[0] > 2 * gaps[1] > 4 * gaps[2] and gaps[2] < 0.03
 
 
 def test_the_radius_by_its_formula(rng, monkeypatch):
