@@ -10,6 +10,7 @@ from tinydiff.kernels import (
     fast_attention,
     fast_layer_norm,
     fast_norm,
+    fast_pool,
     few_channels,
     few_filters,
     im2col,
@@ -112,9 +113,15 @@ matmul, linear, matmul_t, sum_rows = (
     _either(fast, name) for name in ("matmul", "linear", "matmul_t", "sum_rows")
 )
 sum_blocks = _either(addition, "sum_blocks")
-silu, silu_grad, gelu, gelu_grad = (
-    _either(fast_activation, name) for name in ("silu", "silu_grad", "gelu", "gelu_grad")
+relu, relu_grad, silu, silu_grad, gelu, gelu_grad = (
+    _either(fast_activation, name)
+    for name in ("relu", "relu_grad", "silu", "silu_grad", "gelu", "gelu_grad")
 )
+max_pool = _either(fast_pool, "max_pool")
+
+
+def max_pool_grad(g, switches, window):
+    return (fast_pool if _fast(g) else plain).max_pool_grad(g, switches, window)
 
 
 def _normaliser(shape, groups: int, silu: bool):

@@ -24,7 +24,7 @@ from tinydiff.kernels.cuda import (
 )
 from tinydiff.kernels.cuda.source import REAL
 from tinydiff.kernels.cuda.update import Finite, adam, move_towards, norm, sgd, shrink
-from tinydiff.kernels.plain import linear, matmul_t
+from tinydiff.kernels.plain import linear, matmul_t, max_pool, max_pool_grad, relu, relu_grad
 
 
 def _suits(*arrays) -> bool:
