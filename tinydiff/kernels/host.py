@@ -70,8 +70,11 @@ def conv2d_weight_grad(x, g, window):
 
 
 def conv2d_grads(x, g, weight, window, needed=(True, True, True)):
-    """The gradients of input, weight and bias, None where not needed; they may share work."""
-    apart = few_filters.suits(g.shape[3], x.shape[3], window)  # a far faster input gradient
+    """The gradients of input, weight and bias, None where not needed; they may share work.
+
+    x is not looked at where the weight's is not needed.
+    """
+    apart = few_filters.suits(g.shape[3], weight.shape[2], window)  # a far faster input gradient
     if needed[0] and needed[1] and not apart:
         sizes = len(x), x.shape[3], g.shape[3]
         kernel = _convolution(*sizes, window, x, g, weight, grads=True)

@@ -135,7 +135,10 @@ def dropout(shape, dtype, p, rng):
 
 
 def conv2d_grads(x, g, weight, window, needed=(True, True, True)):
-    """The gradients of input, weight and bias, None where not needed; they may share work."""
+    """The gradients of input, weight and bias, None where not needed; they may share work.
+
+    x is not looked at where the weight's is not needed.
+    """
     if needed[0] and needed[1]:
         module = _convolution(len(x), x.shape[3], g.shape[3], window, x, g, weight)
         return module.conv2d_grads(x, g, weight, window)
