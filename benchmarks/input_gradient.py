@@ -3,12 +3,12 @@
     python benchmarks/input_gradient.py
     python benchmarks/input_gradient.py --only vgg --rounds 21
 
-The networks are those of models.CLASSIFIERS, of digits, and wider ones; both steps see a batch of 128
-that lies ready.  A step of training is a Trainer's: forward, loss, backward, clipping, AdamW, EMA.
-A step of an attack is a fifth of a PGD of five: forward, loss, the gradient with respect to the
-pictures, a step along its signs and the way back into the ball.  All rows come twice, with one thread
-and with two.  Alone, a thread's own processor time is told, which hangs less on what else the machine
-does.
+The networks are those of models.CLASSIFIERS, of digits, and wider ones; both steps see a batch of
+128 that lies ready.  A step of training is a Trainer's: forward, loss, backward, clipping, AdamW,
+EMA.  A step of an attack is a fifth of a PGD of five: forward, loss, the gradient with respect to
+the pictures, a step along its signs and the way back into the ball.  All rows come twice, with one
+thread and with two.  Of a single thread its own processor time is told, which hangs less on what
+else the machine does.
 """
 
 import functools
@@ -63,7 +63,12 @@ def main() -> None:
     if args.here:
         print(json.dumps([measure(CASES[name], args.rounds) for name in names]))
         return
-    words = ["--here", "--rounds", str(args.rounds), *(f"--only={text}" for text in args.only or ())]
+    words = [
+        "--here",
+        "--rounds",
+        str(args.rounds),
+        *(f"--only={text}" for text in args.only or ()),
+    ]
     tables = {
         f"{threads} thread{'s' if threads > 1 else ''}": memory.in_fresh_process(
             *words, TINYDIFF_NUM_THREADS=str(threads)

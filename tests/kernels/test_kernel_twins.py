@@ -1,13 +1,17 @@
 """Each kernel against its plain twin in float64, on random and on awkward shapes."""
 
+import re
+
 import numpy as np
 import pytest
 from kernel_cases import (
     AWKWARD,
     attention,
     check,
+    check_close,
     conv,
     drawn_window,
+    expected,
     gelu,
     group_norm,
     integers,
@@ -97,7 +101,7 @@ def any_sum_blocks(rng):
 
 
 def any_max_pool(rng):
-    """Windows with gaps between them, side by side or overlapping, and padding, on odd sides too."""
+    """Windows with gaps between them, side by side or overlapping, with padding, on odd sides."""
     while True:
         size, kernel, stride, padding = (
             tuple(integers(rng, *[span] * 2)) for span in ((1, 15), (1, 5), (1, 5), (0, 2))
@@ -287,6 +291,28 @@ def test_group_norm_of_tiny_groups(n, pixels, channels, groups, rng):
     wanted = results(case, [a.astype(np.float64) for a in case.arrays], plain)
     np.testing.assert_allclose(got[0], wanted[0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(got[3], wanted[3], rtol=0, atol=1e-5 * scale)
+
+
+def of_frozen_weights(case):
+    """What the case's group norm returns, and its picture's gradient, where nothing else learns."""
+    groups = int(re.search(r"groups=(\d+)", case.about)[1])
+    x, weight, bias, g = case.arrays
+    y, saved, mean, variance = kernels.group_norm(x, weight, bias, groups, 1e-5, True, True)
+    gx, *none = kernels.group_norm_grad(g, saved, weight)
+    assert none == [None, None]
+    return y, mean, variance, gx
+
+
+@pytest.mark.parametrize("mean", [0.5, 100])
+def test_group_norm_of_frozen_weights(mean, rng, set_threads):
+    sizes = [(3, 12_000, 16, 4), (1, 2053, 40, 40), (700, 4, 24, 2)]
+    sizes += [(n, 10 * pixels, 2 * c, 2) for n, pixels, c in rng.integers(1, 20, (20, 3)).tolist()]
+    for size in sizes:
+        set_threads(int(rng.integers(1, 4)))
+        case = group_norm(rng, *size, silu=True, mean=mean)
+        case.usual = case.usual[:4]
+        wanted = expected(case)[:4]
+        check_close(case, of_frozen_weights(case), wanted, slack=1 if mean < 1 else 10)
 
 
 def test_every_kernel_with_a_twin_has_a_case(rng):

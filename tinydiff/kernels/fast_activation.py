@@ -1,7 +1,7 @@
 """Activations, a cache-full at a time (float32): SiLU and GELU as a hyperbolic tangent, and ReLU.
 
-The first two are x times a distribution function (1 + t)/2, where t is the tanh of an odd function of x,
-which cannot overflow and which NumPy has:
+The first two are x times a distribution function (1 + t)/2, where t is the tanh of an odd function
+of x, which cannot overflow and which NumPy has:
 
     silu   σ(x),   t = tanh(x/2),          slope  ½·(1 + t)·(1 + ½x·(1 − t))
     gelu   Φ(x),   t = tanh(x·Q(x²)),      slope  ½·(1 + t + √(2/π)·x·e^(−x²/2))

@@ -7,9 +7,9 @@ added up, each shifted by the place of its tap:
     y[n,i,j,o] = Σ_ab plane[a,b,o][n, i + a − p, j + b − p]
     plane[a,b,o] = Σ_c weight[a,b,c,o] · x[…,c]
 
-A plane ends where the image does: what a tap sees beyond is zero, and not added.  The planes lie apart,
-the pixels' channels side by side.  BLAS can turn them on the way, but takes pixel by pixel as it
-comes far faster; where there are fewer planes than channels, it is they that are turned.
+A plane ends where the image does: what a tap sees beyond is zero, and not added.  Planes lie apart,
+where the channels of a pixel lie side by side.  BLAS can turn the one into the other on the way, and
+is faster if it need not: where there are fewer planes than channels, it is they that are turned.
 """
 
 import numpy as np
@@ -69,7 +69,7 @@ def _multiply(matrix, pixels, planes) -> None:
 
 
 def _met(window: Window, axis: int) -> list[tuple[slice, slice]]:
-    """For each tap along one axis, the outputs at which it sees the image, and what it sees then."""
+    """For each tap along one axis: the outputs at which it sees the image, and what it sees."""
     image, out, before = window.image[axis], window.out[axis], window.padding[axis][0]
     met = []
     for tap in range(window.kernel[axis]):

@@ -13,6 +13,7 @@ from tinydiff.kernels import (
     fast_pool,
     few_channels,
     few_filters,
+    frozen_norm,
     im2col,
     plain,
     update,
@@ -134,8 +135,11 @@ def _normaliser(shape, groups: int, silu: bool):
     return fast_norm if shape[1] > 1 else plain
 
 
-def group_norm(x, weight, bias, groups, eps, silu=False):
+def group_norm(x, weight, bias, groups, eps, silu=False, frozen=False):
+    """`plain.group_norm`; frozen: of the gradients only that of x will be asked for"""
     module = _normaliser(x.shape, groups, silu) if _fast(x, weight, bias) else plain
+    if frozen and silu and module is fast_norm:
+        module = frozen_norm
     y, saved, mean, variance = module.group_norm(x, weight, bias, groups, eps, silu)
     return y, (module, saved), mean, variance
 

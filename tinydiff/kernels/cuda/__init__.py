@@ -93,7 +93,7 @@ def conv2d_weight_grad(x, g, window):
     return module.conv2d_weight_grad(x, g, window)
 
 
-def group_norm(x, weight, bias, groups, eps, silu=False):
+def group_norm(x, weight, bias, groups, eps, silu=False, frozen=False):
     module = plain
     if _suits(x, weight, bias):
         module = image_norm if x.shape[1] > 1 else row_norm
