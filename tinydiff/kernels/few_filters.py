@@ -8,8 +8,8 @@ added up, each shifted by the place of its tap:
     plane[a,b,o] = Σ_c weight[a,b,c,o] · x[…,c]
 
 A plane ends where the image does: what a tap sees beyond is zero, and not added.  Planes lie apart,
-where the channels of a pixel lie side by side.  BLAS can turn the one into the other on the way, and
-is faster if it need not: where there are fewer planes than channels, it is they that are turned.
+where the channels of a pixel lie side by side.  BLAS can turn the one into the other on the way,
+and is faster if it need not: where planes are fewer than channels, it is they that are turned.
 """
 
 import numpy as np
