@@ -1,7 +1,7 @@
 """A step of an attack does without the weights' gradients, and takes so much less than training.
 
 A convolution's input gradient takes about as long as its forward pass, and the weights' a little
-less, since the two share work: two of 2.8 parts.  The norms' backward takes little less than there.
+less, since the two share work: two of 2.8 parts.  Norms take little less in all.
 """
 
 import statistics
