@@ -13,7 +13,7 @@ TORCH_FOR_12 = --extra-index-url https://download.pytorch.org/whl/cu126
 UNPINNED = --no-deps torchattacks==3.5.1
 # Settings that some have for OpenBLAS would slow NumPy, and not PyTorch.
 BENCH = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE .venv-bench/bin/python
-BENCHMARKS = training_step sampling per_op growth recompute peers profile_step overhead nms
+BENCHMARKS = training_step sampling per_op growth recompute peers profile_step overhead nms input_gradient
 
 .PHONY: help demo test test-all oracle gpu gpu-bench lint bench clean
 

@@ -18,7 +18,7 @@ from tinydiff import backend, data, nn, ops, optim, vision
 from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule
 from tinydiff.images import to_float
 from tinydiff.metrics import classifying
-from tinydiff.models import Classifier, Detector, UNet
+from tinydiff.models import Classifier, Detector, ImageClassifier, UNet
 from tinydiff.training import Trainer
 
 DDPM, DETECT = (
@@ -104,7 +104,7 @@ class Case:
             truths = vision.objects_of(scenes.labels, scenes.boxes)
             return vision.assign(truths, GRID), [to_float(scenes.images)]
         x, target = rng.standard_normal((2, *self.shape), dtype=np.float32)
-        if self.network is Classifier:
+        if issubclass(self.network, ImageClassifier):
             return rng.integers(self.settings["num_classes"], size=len(x)), [x]
         if self.network is not UNet:
             return target, [x]

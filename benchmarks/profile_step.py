@@ -75,7 +75,7 @@ class Profile:
             value, rules = forward(*args, **settings)
             backward = functools.partial(self.wrap, f"op {name}, backward")
             if callable(rules):
-                return value, backward(rules)
+                return value, lambda needed: backward(rules(needed))
             return value, tuple(rule and backward(rule) for rule in rules)
 
         return functools.wraps(function)(both)

@@ -504,6 +504,18 @@ def test_values_that_no_rule_needs_are_not_kept():
     assert_equal(x.grad, [3, 3, 3])
 
 
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_convolution_keeps_its_picture_only_for_the_gradient_of_its_weight(learned):
+    x, weight = leaf(1, 6, 5, 3), Tensor(np.ones((3, 3, 3, 2), np.float32), learned)
+    h = x * 1.0
+    seen = weakref.ref(h.data)
+    y = ops.conv2d(h, weight, padding=1)
+    del h
+    assert (seen() is not None) == learned
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+
+
 def test_a_leaf_that_changes_its_shape_before_backward_is_refused():
     x = leaf(3)
     y = (x * 2).sum()

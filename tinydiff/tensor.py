@@ -152,8 +152,9 @@ def op(function: Callable) -> Callable:
     one function of the output's gradient per positional argument, or None where there is no
     derivative.  Only rules that somebody needs are ever called.  A rule may return a gradient of
     the broadcast shape: it is summed back.  A rule may not write into the gradient it is given.
-    Where the gradients share their work, ``rules`` is one function of the output's gradient and of
-    a bool per argument, whether it needs one, that returns them all (None where not needed).
+    Where the gradients share their work, ``rules`` is one function of a bool per argument, whether
+    it needs one: it returns one of the output's gradient, which returns them all (None where not
+    needed), and may keep only what those need.
 
     All arrays come in one floating dtype: constants, integers and NumPy scalars take that of the
     Tensors beside them.  Where there are only integers and the value is not one, it is float32.
@@ -199,10 +200,10 @@ def op(function: Callable) -> Callable:
     return apply
 
 
-def _one_each(rule: Callable, inputs: tuple) -> list[Callable]:
+def _one_each(rules: Callable, inputs: tuple) -> list[Callable]:
     """One rule for all inputs, as a rule for each that works them all out the first time."""
     needed = tuple(isinstance(t, Tensor) and t.requires_grad for t in inputs)
-    gradients = once(lambda g: rule(g, needed))
+    gradients = once(rules(needed))
     return [lambda g, i=i: gradients(g)[i] for i in range(len(inputs))]
 
 

@@ -9,7 +9,13 @@ from attacked_nets import affine, some_pictures, stripes, trained, untrained
 import tinydiff as td
 from tinydiff import adversarial, kernels, ops, optim
 from tinydiff.adversarial import black_box
-from tinydiff.adversarial.ball import drawn_within, length, project, steepest
+from tinydiff.adversarial.ball import (
+    drawn_within,
+    length,
+    project,
+    projection,
+    steepest,
+)
 from tinydiff.adversarial.network import logits_of, margin
 from tinydiff.backend import asarray, to_numpy, xp
 from tinydiff.data import Batches, Dataset
@@ -63,6 +69,17 @@ def test_projection_rounds_towards_the_picture(rng):
         assert (np.abs(d) <= 0.3).all()
         reached = (to_numpy(p) > 0) & (to_numpy(p) < 1)
         np.testing.assert_allclose(d[reached], sign * 0.3, atol=1.2e-7)
+
+
+@pytest.mark.parametrize("norm", [2, math.inf])
+def test_many_projections_into_one_ball(norm, rng):
+    """The same bits as one by one: inside, outside, and at the ends of [0, 1]."""
+    x = asarray(rng.random((20, 9, 9, 1), np.float32).round(1))
+    back = projection(x, 0.3, norm)
+    for spread in (0.1, 1):
+        z = x + asarray(np.float32(spread) * rng.standard_normal(x.shape, np.float32))
+        got, wanted = to_numpy(back(z)), to_numpy(project(z, x, 0.3, norm))
+        np.testing.assert_array_equal(got, wanted, strict=True)
 
 
 def test_the_steepest_step_gains_most(rng):

@@ -136,6 +136,25 @@ def sum_blocks(rng, n, height, width, channels, scale) -> Case:
     return Case(about, lambda k, g: [k.sum_blocks(g, scale)], arrays, (float(scale),))
 
 
+def max_pool(rng, n, channels, window: Window) -> Case:
+    """Of few different numbers, so that many windows hold their maximum twice."""
+    x = rng.integers(-3, 4, (n, *window.image, channels)).astype(np.float32)
+    arrays = [x, normal(rng, n, *window.out, channels)]
+
+    def run(k, x, g):
+        y, switches = k.max_pool(x, window)
+        return y, k.max_pool_grad(g, switches, window)
+
+    overlap = math.prod(window.kernel) ** 0.5
+    return Case(f"max_pool n={n} channels={channels} {window}", run, arrays, (0.0, overlap))
+
+
+def relu(rng, *shape) -> Case:
+    arrays = [normal(rng, *shape), normal(rng, *shape)]
+    run = lambda k, x, g: (k.relu(x), k.relu_grad(g, x))
+    return Case(f"relu {shape}", run, arrays, (0.0,) * 2)
+
+
 def silu(rng, *shape) -> Case:
     arrays = [3 * normal(rng, *shape), 1 + normal(rng, *shape)]
     run = lambda k, x, g: (k.silu(x), k.silu_grad(g, x))
@@ -202,6 +221,9 @@ def large_cases(rng) -> list[Case]:
         linear(rng, 1501, 60, 50),
         sum_rows(rng, 7, 30, 10, 40),
         sum_blocks(rng, 7, 13, 12, 24, 2),
+        max_pool(rng, 7, 24, Window.over((20, 17), (2, 2), stride=2)),
+        max_pool(rng, 7, 24, Window.over((20, 17), (3, 2), stride=(2, 1), padding=1)),
+        relu(rng, 3, 65537),
         silu(rng, 3, 65537),
         gelu(rng, 3, 65537),
         attention(rng, (7, 2), 70, 50, 24, 16),

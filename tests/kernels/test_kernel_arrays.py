@@ -14,6 +14,8 @@ from kernel_cases import (
     linear,
     matmul,
     matmul_t,
+    max_pool,
+    relu,
     results,
     silu,
     sum_blocks,
@@ -78,6 +80,8 @@ def test_small_arrays_of_any_layout(rng):
         linear(rng, 7, 5, 6),
         sum_rows(rng, 4, 5, 6),
         sum_blocks(rng, 2, 3, 4, 5, 2),
+        max_pool(rng, 2, 3, Window.over((5, 6), (3, 2), stride=2, padding=1)),
+        relu(rng, 4, 50),
         silu(rng, 4, 50),
         gelu(rng, 4, 50),
         attention(rng, (2, 3), 5, 6, 7, 8, mask=(1, 1)),
@@ -143,7 +147,7 @@ def test_no_rows_at_all():
         np.testing.assert_array_equal(module.matmul_t(none, two), np.zeros((3, 2)))
         np.testing.assert_array_equal(module.sum_rows(none), np.zeros(3))
         assert module.matmul(none, np.ones((3, 2), np.float32)).shape == (0, 2)
-        for name in ("silu", "gelu"):
+        for name in ("relu", "silu", "gelu"):
             assert getattr(module, name)(none).shape == (0, 3)
             assert getattr(module, f"{name}_grad")(none, none).shape == (0, 3)
 

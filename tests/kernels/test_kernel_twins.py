@@ -1,13 +1,17 @@
 """Each kernel against its plain twin in float64, on random and on awkward shapes."""
 
+import re
+
 import numpy as np
 import pytest
 from kernel_cases import (
     AWKWARD,
     attention,
     check,
+    check_close,
     conv,
     drawn_window,
+    expected,
     gelu,
     group_norm,
     integers,
@@ -15,7 +19,9 @@ from kernel_cases import (
     linear,
     matmul,
     matmul_t,
+    max_pool,
     normal,
+    relu,
     results,
     silu,
     sum_blocks,
@@ -94,6 +100,21 @@ def any_sum_blocks(rng):
     return sum_blocks(rng, *integers(rng, (1, 9), (1, 20), (1, 20), (1, 40), (1, 4)))
 
 
+def any_max_pool(rng):
+    """Windows with gaps between them, side by side or overlapping, with padding, on odd sides."""
+    while True:
+        size, kernel, stride, padding = (
+            tuple(integers(rng, *[span] * 2)) for span in ((1, 15), (1, 5), (1, 5), (0, 2))
+        )
+        if all(p < k <= n + 2 * p for n, k, p in zip(size, kernel, padding, strict=True)):
+            window = Window.over(size, kernel, stride=stride, padding=padding)
+            return max_pool(rng, *integers(rng, (1, 7), (1, 40)), window)
+
+
+def any_relu(rng):
+    return relu(rng, *integers(rng, *[(8, 50)] * rng.integers(1, 4)))
+
+
 def any_silu(rng):
     return silu(rng, *integers(rng, *[(8, 50)] * rng.integers(1, 4)))
 
@@ -135,6 +156,8 @@ def any_layer_norm(rng):
         (any_linear, 30),
         (any_sum_rows, 30),
         (any_sum_blocks, 30),
+        (any_max_pool, 100),
+        (any_relu, 30),
         (any_silu, 30),
         (any_gelu, 30),
         (any_attention, 60),
@@ -206,9 +229,42 @@ def test_many_channels(rng):
     check(group_norm(rng, 2, 16, 1024, 32, silu=True))
 
 
+WEIRD = np.array([np.nan, -np.inf, np.inf, -0.0, 0.0, 1.0], np.float32)
+
+
+@pytest.mark.parametrize("kernel, stride, padding", [(2, 2, 0), (3, 2, 1), (3, 1, 1), (2, 3, 1)])
+def test_the_switches_of_max_pool(kernel, stride, padding, rng, set_threads):
+    """Those of the plain one, where maxima are met again, NaN or infinite too; a byte each."""
+    window = Window.over((9, 8), (kernel, kernel), stride=stride, padding=padding)
+    for values in (WEIRD, WEIRD[1:], WEIRD[3:]):
+        set_threads(int(rng.integers(1, 4)))
+        x = rng.choice(values, (300, 9, 8, 5))
+        (y, switches), (wanted, taps) = kernels.max_pool(x, window), plain.max_pool(x, window)
+        assert switches.dtype == np.uint8
+        np.testing.assert_array_equal(y, wanted)
+        np.testing.assert_array_equal(switches, taps)
+
+
+def test_the_switches_of_windows_with_many_taps(rng):
+    window = Window.over((20, 20), (18, 17))
+    x = normal(rng, 2, 20, 20, 3)
+    _, switches = kernels.max_pool(x, window)
+    np.testing.assert_array_equal(switches, plain.max_pool(x, window)[1])
+    assert switches.max() > 255  # so there was one that does not fit a byte
+
+
+def test_relu_of_numbers_that_are_none():
+    with np.errstate(invalid="ignore"):
+        for g in (WEIRD, np.ones_like(WEIRD)):
+            np.testing.assert_array_equal(kernels.relu(WEIRD), plain.relu(WEIRD))
+            grad = kernels.relu_grad(g, WEIRD)
+            np.testing.assert_array_equal(grad, plain.relu_grad(g, WEIRD))
+
+
 @pytest.mark.parametrize("size", [(1 << 16) + d for d in (-1, 0, 1)] + [(1 << 17) + 1, 3 << 16])
 def test_sizes_around_a_chunk(size, rng, set_threads):
     set_threads(3)
+    check(relu(rng, size))
     check(silu(rng, size))
     check(gelu(rng, size))
     check(group_norm(rng, size // 64, 1, 64, 1))
@@ -235,6 +291,28 @@ def test_group_norm_of_tiny_groups(n, pixels, channels, groups, rng):
     wanted = results(case, [a.astype(np.float64) for a in case.arrays], plain)
     np.testing.assert_allclose(got[0], wanted[0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(got[3], wanted[3], rtol=0, atol=1e-5 * scale)
+
+
+def of_frozen_weights(case):
+    """What the case's group norm returns, and its picture's gradient, where nothing else learns."""
+    groups = int(re.search(r"groups=(\d+)", case.about)[1])
+    x, weight, bias, g = case.arrays
+    y, saved, mean, variance = kernels.group_norm(x, weight, bias, groups, 1e-5, True, True)
+    gx, *none = kernels.group_norm_grad(g, saved, weight)
+    assert none == [None, None]
+    return y, mean, variance, gx
+
+
+@pytest.mark.parametrize("mean", [0.5, 100])
+def test_group_norm_of_frozen_weights(mean, rng, set_threads):
+    sizes = [(3, 12_000, 16, 4), (1, 2053, 40, 40), (700, 4, 24, 2)]
+    sizes += [(n, 10 * pixels, 2 * c, 2) for n, pixels, c in rng.integers(1, 20, (20, 3)).tolist()]
+    for size in sizes:
+        set_threads(int(rng.integers(1, 4)))
+        case = group_norm(rng, *size, silu=True, mean=mean)
+        case.usual = case.usual[:4]
+        wanted = expected(case)[:4]
+        check_close(case, of_frozen_weights(case), wanted, slack=1 if mean < 1 else 10)
 
 
 def test_every_kernel_with_a_twin_has_a_case(rng):

@@ -70,8 +70,9 @@ def test_one_output_pixel_of_conv2d(window, rng):
 
 
 @EACH_WINDOW
-def test_max_pool_takes_the_first_maximum(window, rng):
-    x = rng.integers(-9, 9, (2, *window.image, 3)).astype(float)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])  # the fast kernel, and the plain one
+def test_max_pool_takes_the_first_maximum(window, dtype, rng):
+    x = rng.integers(-9, 9, (2, *window.image, 3)).astype(dtype)
     best, switches = kernels.max_pool(x, window)
     gradient = np.zeros_like(x)
     for n, i, j, c in itertools.product(*map(range, best.shape)):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tinydiff as td
-from tinydiff import nn
-from tinydiff.backend import to_numpy
+from tinydiff import models, nn
+from tinydiff.backend import asarray, to_numpy
 
 
 @pytest.fixture
@@ -43,3 +43,22 @@ def test_leaves_no_trace(model, error):
         pass
     assert state(model) == before
     assert before[0] == [True, True, True, True, False] and not all(before[1])
+
+
+@pytest.mark.parametrize("network", list(models.CLASSIFIERS))
+def test_pictures_get_the_gradient_that_they_get_in_training(network, rng):
+    """Though kernels take shorter ways where no weight learns."""
+    td.seed(0)
+    model = models.CLASSIFIERS[network](1, 3, dropout=0.0)
+    for p in model.parameters():
+        p.data += asarray(0.1 * rng.standard_normal(p.shape, np.float32))
+    x = td.Tensor(asarray(rng.random((5, 13, 12, 1), np.float32)), requires_grad=True)
+
+    def gradient():
+        return to_numpy(td.grad(td.ops.log_softmax(model(x))[:, 1].sum(), x))
+
+    wanted = gradient()
+    with nn.frozen(model):
+        got = gradient()
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=2e-5 * np.abs(wanted).max())
+    assert np.abs(wanted).max() > 0

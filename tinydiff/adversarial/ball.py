@@ -13,6 +13,7 @@ section 2.1.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -59,6 +60,18 @@ def moved(x, d):
 def project(z, x, eps: float, norm: float):
     """z, brought into the ball around the pictures x and into [0, 1]: exactly, in x's dtype."""
     return moved(x, shrink(z.astype(np.float64) - x, eps, norm))
+
+
+def projection(x, eps: float, norm: float) -> Callable:
+    """`project` for many z and one ball: a function of z
+
+    In L∞, each pixel has two ends that it may not go beyond; they are worked out once.
+    """
+    if norm == 2:
+        return lambda z: project(z, x, eps, norm)
+    far = xp.full_like(x, eps, dtype=np.float64)
+    low, high = moved(x, -far), moved(x, far)
+    return lambda z: xp.clip(z, low, high)
 
 
 def drawn_within(x, eps: float, norm: float, rng: np.random.Generator | None = None):

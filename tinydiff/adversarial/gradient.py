@@ -22,7 +22,7 @@ from functools import partial
 
 import numpy as np
 
-from tinydiff.adversarial.ball import drawn_within, project, steepest
+from tinydiff.adversarial.ball import drawn_within, projection, steepest
 from tinydiff.adversarial.network import (
     attacking,
     checked,
@@ -117,11 +117,11 @@ def ascend(
     momentum: float = 0.0,
 ):
     """Climb by the ``gradient``, a function of pictures, from ``start``, staying in x's ball."""
-    z, velocity = start, 0.0
+    z, velocity, back = start, 0.0, projection(x, eps, norm)
     for _ in range(steps):
         g = gradient(z)
         if momentum:
             size = xp.maximum(xp.abs(g).sum(axis=(1, 2, 3), keepdims=True), 1e-12)
             g = velocity = momentum * velocity + g / size
-        z = project(z + step * steepest(g, norm), x, eps, norm)
+        z = back(z + step * steepest(g, norm))
     return z

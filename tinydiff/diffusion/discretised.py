@@ -44,7 +44,7 @@ def discretized_gaussian_log_likelihood(x, mean, log_scale):
     ratio = 0.5 * (left - low) * (left + low) + g_low - g_high  # ln Φ(low)/Φ(high)
     kept = xp.where(open_end, 1, -xp.expm1(xp.where(open_end, -1, ratio)))  # p / Φ(high)
 
-    def rules(g, needed):
+    def gradients(g):
         # φ(high)/p; and φ(low)/φ(high) − 1, exact in narrow bins too
         right = xp.maximum(high, 0)
         density = xp.exp(-0.5 * right * right - _LOG_ROOT_2PI - g_high) / kept
@@ -53,7 +53,7 @@ def discretized_gaussian_log_likelihood(x, mean, log_scale):
         by_log_scale = density * xp.where(open_end, -high, low * other - 2 * half)
         return None, g * by_mean, g * by_log_scale
 
-    return g_high - 0.5 * left * left + xp.log(kept), rules
+    return g_high - 0.5 * left * left + xp.log(kept), lambda needed: gradients
 
 
 def _log_cdf_without_square(z):

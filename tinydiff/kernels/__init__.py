@@ -7,7 +7,7 @@ in `cuda`; ``TINYDIFF_KERNELS=plain`` turns that off.
 
 from tinydiff import backend
 from tinydiff.kernels.memory import keep_freed_memory
-from tinydiff.kernels.plain import max_pool, max_pool_grad, pad, sigmoid
+from tinydiff.kernels.plain import pad, sigmoid
 from tinydiff.kernels.settings import FAST
 from tinydiff.kernels.window import Window, pair
 from tinydiff.kernels.workers import single_threaded_blas
@@ -30,6 +30,8 @@ matmul, linear, matmul_t, sum_rows = (
 )
 conv2d, conv2d_grads = chosen.conv2d, chosen.conv2d_grads
 conv2d_input_grad, conv2d_weight_grad = chosen.conv2d_input_grad, chosen.conv2d_weight_grad
+max_pool, max_pool_grad = chosen.max_pool, chosen.max_pool_grad
+relu, relu_grad = chosen.relu, chosen.relu_grad
 silu, silu_grad, gelu, gelu_grad = (
     chosen.silu,
     chosen.silu_grad,

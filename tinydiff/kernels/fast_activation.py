@@ -1,7 +1,7 @@
-"""SiLU and GELU as a hyperbolic tangent, a cache-full at a time (float32).
+"""Activations, a cache-full at a time (float32): SiLU and GELU as a hyperbolic tangent, and ReLU.
 
-Both are x times a distribution function (1 + t)/2, where t is the tanh of an odd function of x,
-which cannot overflow and which NumPy has:
+The first two are x times a distribution function (1 + t)/2, where t is the tanh of an odd function
+of x, which cannot overflow and which NumPy has:
 
     silu   σ(x),   t = tanh(x/2),          slope  ½·(1 + t)·(1 + ½x·(1 − t))
     gelu   Φ(x),   t = tanh(x·Q(x²)),      slope  ½·(1 + t + √(2/π)·x·e^(−x²/2))
@@ -34,6 +34,25 @@ def _fitted(terms: int = 7, end: float = 5.5, points: int = 64) -> list[np.float
 
 
 _Q = _fitted()
+
+
+def relu(x):
+    """`plain.relu`"""
+    zeros = np.zeros(piece(x.size), np.float32)  # beside a single zero NumPy goes number by number
+
+    def chain(x, y):
+        np.maximum(x, zeros[: len(x)], out=y)
+
+    return _in_pieces(chain, x)
+
+
+def relu_grad(g, y):
+    """`plain.relu_grad`"""
+
+    def chain(g, y, out):
+        np.multiply(g, y > 0, out)
+
+    return _in_pieces(chain, g, y)
 
 
 def silu(x):

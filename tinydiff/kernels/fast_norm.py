@@ -30,14 +30,8 @@ _BUFFER = 512  # elements: NumPy shall not copy our rows, which are longer where
 
 def group_norm(x, weight, bias, groups, eps, silu=False):
     """`plain.group_norm`"""
-    images = _Images(np.ascontiguousarray(x), groups)
-    mean, variance = images.statistics()
-    offset = mean
-    if far_from_zero(mean, variance):
-        images.centre(mean)
-        offset, variance = images.statistics()  # the offset is what rounding has left
-    rstd = images.to_channels(1 / np.sqrt(variance + eps))
-    offset = images.to_channels(offset)
+    images = Images(np.ascontiguousarray(x), groups)
+    mean, variance, offset, rstd = images.measured(eps)
     half = np.float32(0.5 if silu else 1)
     scale, shift = rstd * (half * weight), half * bias
     scale_rows, shift_rows = images.rows(scale), images.rows(shift - offset * scale)
@@ -92,15 +86,7 @@ def group_norm_grad(g, saved, weight):
     across = (across - offset * along) * rstd  # Σ slope·x̂
     h_mean, tilt = (images.to_channels(images.mean(a * weight)) for a in (along, across))
     tilt *= rstd * rstd
-    tilt_rows, level_rows = images.rows(-tilt), images.rows(tilt * offset - rstd * h_mean)
-
-    def work(here, of):
-        out = results[here]
-        spare = np.multiply(images.piece(here, of), tilt_rows[of], scratch("norm", *out.shape))
-        np.add(spare, level_rows[of], spare)
-        np.add(out, spare, out)
-
-    images.in_pieces(work)
+    images.add(results, -tilt, tilt * offset - rstd * h_mean)
     sums = ((half * a.sum(axis=0)).astype(np.float32) for a in (across, along))
     return gx, *sums
 
@@ -110,7 +96,7 @@ def far_from_zero(mean, variance) -> bool:
     return bool((mean * mean > _FAR * variance).any())
 
 
-class _Images:
+class Images:
     """Images (n, L, C) in pieces, and numbers for each of their channels (n, C) or groups (n, G).
 
     A piece is a few images, or a band of one that is too large for the cache.  It has the shape
@@ -179,6 +165,32 @@ class _Images:
 
         mean, square = self.mean(self.sums(sums_of_powers))
         return mean, square - mean * mean
+
+    def measured(self, eps: float):
+        """μ and v of each group; what to take from each channel of the pieces, and 1/√(v + ε)"""
+        mean, variance = self.statistics()
+        offset = mean
+        if far_from_zero(mean, variance):
+            self.centre(mean)
+            offset, variance = self.statistics()  # the offset is what rounding has left
+        return (
+            mean,
+            variance,
+            self.to_channels(offset),
+            self.to_channels(1 / np.sqrt(variance + eps)),
+        )
+
+    def add(self, results, tilt, level):
+        """results += tilt·x + level, with tilt and level (n, C)"""
+        tilt_rows, level_rows = self.rows(tilt), self.rows(level)
+
+        def work(here, of):
+            out = results[here]
+            spare = np.multiply(self.piece(here, of), tilt_rows[of], scratch("norm", *out.shape))
+            np.add(spare, level_rows[of], spare)
+            np.add(out, spare, out)
+
+        self.in_pieces(work)
 
     def mean(self, sums):
         """(…, C) sums over pixels → (…, G) means of groups"""

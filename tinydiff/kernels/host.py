@@ -10,8 +10,10 @@ from tinydiff.kernels import (
     fast_attention,
     fast_layer_norm,
     fast_norm,
+    fast_pool,
     few_channels,
     few_filters,
+    frozen_norm,
     im2col,
     plain,
     update,
@@ -69,8 +71,11 @@ def conv2d_weight_grad(x, g, window):
 
 
 def conv2d_grads(x, g, weight, window, needed=(True, True, True)):
-    """The gradients of input, weight and bias, None where not needed; they may share work."""
-    apart = few_filters.suits(g.shape[3], x.shape[3], window)  # a far faster input gradient
+    """The gradients of input, weight and bias, None where not needed; they may share work.
+
+    x is not looked at where the weight's is not needed.
+    """
+    apart = few_filters.suits(g.shape[3], weight.shape[2], window)  # a far faster input gradient
     if needed[0] and needed[1] and not apart:
         sizes = len(x), x.shape[3], g.shape[3]
         kernel = _convolution(*sizes, window, x, g, weight, grads=True)
@@ -112,9 +117,15 @@ matmul, linear, matmul_t, sum_rows = (
     _either(fast, name) for name in ("matmul", "linear", "matmul_t", "sum_rows")
 )
 sum_blocks = _either(addition, "sum_blocks")
-silu, silu_grad, gelu, gelu_grad = (
-    _either(fast_activation, name) for name in ("silu", "silu_grad", "gelu", "gelu_grad")
+relu, relu_grad, silu, silu_grad, gelu, gelu_grad = (
+    _either(fast_activation, name)
+    for name in ("relu", "relu_grad", "silu", "silu_grad", "gelu", "gelu_grad")
 )
+max_pool = _either(fast_pool, "max_pool")
+
+
+def max_pool_grad(g, switches, window):
+    return (fast_pool if _fast(g) else plain).max_pool_grad(g, switches, window)
 
 
 def _normaliser(shape, groups: int, silu: bool):
@@ -124,8 +135,11 @@ def _normaliser(shape, groups: int, silu: bool):
     return fast_norm if shape[1] > 1 else plain
 
 
-def group_norm(x, weight, bias, groups, eps, silu=False):
+def group_norm(x, weight, bias, groups, eps, silu=False, frozen=False):
+    """`plain.group_norm`; frozen: of the gradients only that of x will be asked for"""
     module = _normaliser(x.shape, groups, silu) if _fast(x, weight, bias) else plain
+    if frozen and silu and module is fast_norm:
+        module = frozen_norm
     y, saved, mean, variance = module.group_norm(x, weight, bias, groups, eps, silu)
     return y, (module, saved), mean, variance
 

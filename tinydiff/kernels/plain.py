@@ -113,6 +113,16 @@ def sigmoid(x):
     return xp.where(x >= 0, 1, e) / (1 + e)
 
 
+def relu(x):
+    """max(x, 0)"""
+    return xp.maximum(x, 0)
+
+
+def relu_grad(g, y):
+    """g·[y > 0], with y = max(x, 0)"""
+    return g * (y > 0)
+
+
 def silu(x):
     """x·σ(x)"""
     return x * sigmoid(x)

@@ -27,9 +27,12 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1):
         dilation=dilation,
         groups=groups,
     )
-    return kernels.conv2d(x, weight, bias, window), (
-        lambda g, needed: kernels.conv2d_grads(x, g, weight, window, needed)
-    )
+
+    def gradients(needed):
+        seen = x if needed[1] else None  # whoever learns no weight does without the picture
+        return lambda g: kernels.conv2d_grads(seen, g, weight, window, needed)
+
+    return kernels.conv2d(x, weight, bias, window), gradients
 
 
 @op

@@ -13,13 +13,16 @@ import math
 from tinydiff import backend, kernels
 from tinydiff.backend import xp
 from tinydiff.ops.arithmetic import div
+from tinydiff.recording import is_recording
 from tinydiff.tensor import Tensor, once, op
 
 
 @op
-def _group_norm(x, weight, bias, *, shape, groups, eps, silu=False, statistics=None):
+def _group_norm(x, weight, bias, *, shape, groups, eps, silu=False, frozen=False, statistics=None):
     """Group norm of x seen as ``shape`` = (N, L, C); μ and v go into the list ``statistics``."""
-    y, saved, mean, variance = kernels.group_norm(x.reshape(shape), weight, bias, groups, eps, silu)
+    y, saved, mean, variance = kernels.group_norm(
+        x.reshape(shape), weight, bias, groups, eps, silu, frozen
+    )
     if statistics is not None:
         statistics[:] = mean, variance
     gradients = once(lambda g: kernels.group_norm_grad(g.reshape(shape), saved, weight))
@@ -37,7 +40,11 @@ def group_norm(x, weight, bias, *, groups: int, eps: float = 1e-5, silu: bool = 
     if not isinstance(groups, int) or groups < 1 or channels % groups:
         raise ValueError(f"group_norm: groups={groups!r} does not divide {channels} channels")
     shape = (x.shape[0], math.prod(x.shape[1:-1]), channels)
-    return _group_norm(x, weight, bias, shape=shape, groups=groups, eps=eps, silu=silu)
+    learned = [isinstance(a, Tensor) and a.requires_grad for a in (x, weight, bias)]
+    frozen = is_recording() and learned == [True, False, False]
+    return _group_norm(
+        x, weight, bias, shape=shape, groups=groups, eps=eps, silu=silu, frozen=frozen
+    )
 
 
 def instance_norm(x, weight, bias, *, eps: float = 1e-5) -> Tensor:

@@ -24,7 +24,7 @@ from tinydiff.kernels.cuda import (
 )
 from tinydiff.kernels.cuda.source import REAL
 from tinydiff.kernels.cuda.update import Finite, adam, move_towards, norm, sgd, shrink
-from tinydiff.kernels.plain import linear, matmul_t
+from tinydiff.kernels.plain import linear, matmul_t, max_pool, max_pool_grad, relu, relu_grad
 
 
 def _suits(*arrays) -> bool:
@@ -93,7 +93,7 @@ def conv2d_weight_grad(x, g, window):
     return module.conv2d_weight_grad(x, g, window)
 
 
-def group_norm(x, weight, bias, groups, eps, silu=False):
+def group_norm(x, weight, bias, groups, eps, silu=False, frozen=False):
     module = plain
     if _suits(x, weight, bias):
         module = image_norm if x.shape[1] > 1 else row_norm
@@ -135,7 +135,10 @@ def dropout(shape, dtype, p, rng):
 
 
 def conv2d_grads(x, g, weight, window, needed=(True, True, True)):
-    """The gradients of input, weight and bias, None where not needed; they may share work."""
+    """The gradients of input, weight and bias, None where not needed; they may share work.
+
+    x is not looked at where the weight's is not needed.
+    """
     if needed[0] and needed[1]:
         module = _convolution(len(x), x.shape[3], g.shape[3], window, x, g, weight)
         return module.conv2d_grads(x, g, weight, window)
