@@ -28,7 +28,7 @@ from tinydiff.training import minutes, save_loss
 from tinydiff.vision import confusion_matrix
 
 DATA = data.LABELLED
-NETWORKS = {"resnet": {"lr": 3e-3}, "vgg": {"lr": 1e-3}, "plain": {}}
+NETWORKS = {"resnet": {"lr": 3e-3}, "vgg": {"lr": 1e-3}, "plain": {}, "strided": {}}
 COLOUR = {"epochs": 6.0, "least_steps": 600, "shift": 3, "flip": True}
 TRAINING = {  # of what is not the judge: passes over the data, and what its class survives
     "digits": {"epochs": 4.0, "shift": 1},

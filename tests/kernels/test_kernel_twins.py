@@ -59,6 +59,16 @@ def few_filters_conv(rng):
     return conv(rng, integers(rng, (1, 7))[0], channels, filters, window, rng.random() < 0.5)
 
 
+def whole_conv(rng):
+    """Of windows about as large as the picture, or of a few channels with a stride."""
+    if rng.random() < 0.5:
+        side = integers(rng, (2, 9))[0]
+        window = Window.over((side + rng.integers(2), side), (side, side))
+        return conv(rng, *integers(rng, (1, 7), (1, 30), (9, 40)), window, rng.random() < 0.5)
+    window = drawn_window(rng, (4, 20), (2, 4), stride=3)
+    return conv(rng, *integers(rng, (1, 7), (1, 3), (16, 40)), window, rng.random() < 0.5)
+
+
 def few_channels_conv(rng):
     """From a few channels, of any geometry."""
     window = drawn_window(rng, (1, 20), (2, 4))
@@ -149,6 +159,7 @@ def any_layer_norm(rng):
         (deep_conv3x3, 40),
         (few_filters_conv, 60),
         (few_channels_conv, 50),
+        (whole_conv, 60),
         (grouped_conv, 20),
         (any_matmul, 30),
         (any_stack_of_matmuls, 40),

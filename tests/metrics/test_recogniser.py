@@ -18,6 +18,7 @@ NETWORKS = {
     "plain": {"widths": (8, 16)},
     "resnet": {"widths": (8, 8), "blocks": (0, 1)},
     "vgg": {"widths": (8, 8)},
+    "strided": {"widths": (8, 8), "hidden": 16, "last": 2},
 }
 
 

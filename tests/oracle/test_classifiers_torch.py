@@ -1,4 +1,4 @@
-"""ResNet and VGG against the same networks written in PyTorch, with copied weights.
+"""ResNet, VGG and Strided against the same networks written in PyTorch, with copied weights.
 
 Logits, features, and the gradients of every parameter and of the picture must agree.
 """
@@ -65,9 +65,26 @@ class TorchVGG(nn.Module):
         return self.stages(x).mean(dim=(2, 3))
 
 
+class TorchStrided(nn.Module):
+    """E. Wong's network for MNIST, but that its first linear layer is a convolution"""
+
+    def __init__(self, channels, classes, widths, hidden, last):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, widths[0], 4, stride=2, padding=1)
+        self.conv2 = nn.Conv2d(*widths, 4, stride=2, padding=1)
+        self.conv3 = nn.Conv2d(widths[1], hidden, last)
+        self.head = nn.Linear(hidden, classes)
+
+    def features(self, x):
+        for conv in (self.conv1, self.conv2, self.conv3):
+            x = F.relu(conv(x))
+        return x.mean(dim=(2, 3))
+
+
 CASES = {
     "resnet": (models.ResNet, TorchResNet, {"widths": (8, 16, 24), "blocks": (1, 0, 2)}),
     "vgg": (models.VGG, TorchVGG, {"widths": (6, 10)}),
+    "strided": (models.Strided, TorchStrided, {"widths": (6, 10), "hidden": 9, "last": 2}),
 }
 
 

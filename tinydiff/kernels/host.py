@@ -5,6 +5,7 @@ import numpy as np
 from tinydiff import backend
 from tinydiff.kernels import (
     addition,
+    col2im,
     fast,
     fast_activation,
     fast_attention,
@@ -59,6 +60,8 @@ def conv2d_input_grad(g, weight, window):
     channels, filters = weight.shape[2:]
     if few_filters.suits(filters, channels, window) and _fast(g, weight):
         return few_filters.conv2d_input_grad(g, weight, window)
+    if col2im.suits(channels, filters, window) and _fast(g, weight):
+        return col2im.conv2d_input_grad(g, weight, window)
     kernel = _convolution(len(g), weight.shape[2], g.shape[3], window, g, weight)
     return kernel.conv2d_input_grad(g, weight, window)
 
@@ -75,7 +78,10 @@ def conv2d_grads(x, g, weight, window, needed=(True, True, True)):
 
     x is not looked at where the weight's is not needed.
     """
-    apart = few_filters.suits(g.shape[3], weight.shape[2], window)  # a far faster input gradient
+    channels, filters = weight.shape[2:]
+    apart = (  # a far faster input gradient
+        few_filters.suits(filters, channels, window) or col2im.suits(channels, filters, window)
+    )
     if needed[0] and needed[1] and not apart:
         sizes = len(x), x.shape[3], g.shape[3]
         kernel = _convolution(*sizes, window, x, g, weight, grads=True)

@@ -11,10 +11,11 @@ from tinydiff.models.localiser import LocaliserNetwork
 from tinydiff.models.mask_head import MaskDetector, MaskHead
 from tinydiff.models.resnet import ResNet
 from tinydiff.models.segmenter import EncoderDecoder, FullResolution, SlidingWindow
+from tinydiff.models.strided import Strided
 from tinydiff.models.unet import UNet
 from tinydiff.models.vgg import VGG
 
 CLASSIFIERS: Mapping[str, type[ImageClassifier]] = MappingProxyType(
-    {"plain": Classifier, "resnet": ResNet, "vgg": VGG}
+    {"plain": Classifier, "resnet": ResNet, "vgg": VGG, "strided": Strided}
 )
 """By name, those that say what a picture shows."""

@@ -2,7 +2,7 @@
 
 A body of convolutions makes maps of the picture; the mean over their pixels is what the picture is
 about, its features, and a linear layer reads the class from them.  Such a network knows no size of
-pictures.  Bodies: `Classifier` here, `models.ResNet`, `models.VGG`.
+pictures.  Bodies: `Classifier` here, `models.ResNet`, `models.VGG`, `models.Strided`.
 
 Source: M. Lin et al., "Network In Network", 2014, section 3.2 (the mean over all pixels in place
 of large linear layers).
