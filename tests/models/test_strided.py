@@ -1,4 +1,4 @@
-"""The cheap network: its layers, a linear layer of all maps, places of larger pictures, refusals."""
+"""The cheap network: shapes, a linear layer of all maps, places of larger pictures, refusals."""
 
 import numpy as np
 import pytest

@@ -12,7 +12,13 @@ changes anything about the model.
 
 `carried_out` does any of them a batch at a time, and measures.
 
-A defence: `Smoothed` is a network that tells up to which distance no attack changes its answer.
+Defences: `Smoothed` is a network that tells up to which distance no attack changes its answer.
+Others are losses to train with, loss(network, x, labels, done, …), where the network takes [−1, 1]
+and x are pictures in [0, 1]: what `metrics.train_classifier` wants.
+
+    adversarial_loss       learns from what attacks make of the pictures
+    gradient_penalty_loss  keeps the slope small
+    squeezing_loss         keeps the logits small
 """
 
 from tinydiff.adversarial.ascent import gradient_ascent
@@ -21,10 +27,13 @@ from tinydiff.adversarial.black_box import nes, square
 from tinydiff.adversarial.carlini_wagner import carlini_wagner
 from tinydiff.adversarial.deepfool import deepfool
 from tinydiff.adversarial.gradient import fgsm, pgd
+from tinydiff.adversarial.gradient_penalty import gradient_penalty_loss
 from tinydiff.adversarial.measure import Outcome, carried_out, classes_seen, transfer
 from tinydiff.adversarial.pictures import OnPictures, on_pictures
 from tinydiff.adversarial.sheet import before_and_after, noisy_copies
 from tinydiff.adversarial.smoothing import ABSTAIN, Certificates, Smoothed
+from tinydiff.adversarial.squeezing import squeezing_loss
+from tinydiff.adversarial.training import adversarial_loss
 from tinydiff.adversarial.universal import universal_perturbation
 
 __all__ = [
@@ -33,6 +42,7 @@ __all__ = [
     "OnPictures",
     "Outcome",
     "Smoothed",
+    "adversarial_loss",
     "before_and_after",
     "carlini_wagner",
     "carried_out",
@@ -40,12 +50,14 @@ __all__ = [
     "deepfool",
     "fgsm",
     "gradient_ascent",
+    "gradient_penalty_loss",
     "moved",
     "nes",
     "noisy_copies",
     "on_pictures",
     "pgd",
     "square",
+    "squeezing_loss",
     "transfer",
     "universal_perturbation",
 ]

@@ -15,8 +15,10 @@ J. Cohen et al., "Certified adversarial robustness via randomized smoothing", 20
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from tinydiff import data, ops, optim
 from tinydiff.backend import randn
@@ -40,6 +42,8 @@ def classifier_trainer(
     flip: bool = False,
     shift: int = 0,
     noise: float = 0.0,
+    loss: Callable | None = None,
+    loss_settings: Mapping = MappingProxyType({}),
     **network,
 ) -> Trainer:
     """A `Trainer` that makes a classifier of the data set in ``steps``.
@@ -48,11 +52,14 @@ def classifier_trainer(
     flip, shift  as of `data.Batches`
     noise        σ of the Gaussian noise that is added to each picture at each step, where black is
                  0 and white 1; what leaves that range is not clipped
+    loss         in place of all this: loss(model, x, labels, done, **loss_settings), a scalar
+                 Tensor, where x are pictures in [0, 1], and done is how far the run will be then,
+                 from above 0 to 1 (`adversarial.adversarial_loss`, for instance)
 
     ``trainer.ema`` has the averaged weights, the better ones.  ``seed`` orders the batches; the
     weights begin with what the process's generator gives, so that `tinydiff.seed` fixes them.
-    Raises ValueError for a data set without labels, or another ``kind``, or
-    noise < 0.
+    Raises ValueError for a data set without labels, another ``kind``, noise < 0, or both noise and
+    a loss.
     """
     if dataset.labels is None:
         raise ValueError(f"{dataset.name} has no labels: a classifier cannot learn from it")
@@ -60,12 +67,15 @@ def classifier_trainer(
         raise ValueError(f"kind is {kind!r}, expected one of {', '.join(CLASSIFIERS)}")
     if not noise >= 0:
         raise ValueError(f"noise is {noise}, expected ≥ 0")
+    if noise and loss:
+        raise ValueError(f"noise is {noise}, expected 0 where there is another loss")
     model = CLASSIFIERS[kind](dataset.images.shape[3], len(dataset.classes), **network)
     batch_size = min(batch_size, len(dataset))
+    batches = partial(data.Batches, dataset, batch_size, seed=seed, flip=flip, shift=shift)
     return Trainer(
         model,
-        partial(_loss, model, noise),
-        data.Batches(dataset, batch_size, seed=seed, flip=flip, shift=shift),
+        partial(loss, model, **loss_settings) if loss else partial(_loss, model, noise),
+        _Underway(batches(value_range=(0, 1)), steps) if loss else batches(),
         optim.AdamW(model.parameters(), lr=lr),
         schedule=optim.one_cycle(lr, steps),
         ema=optim.EMA(model, decay=0.998),
@@ -85,6 +95,8 @@ def train_classifier(
     flip: bool = False,
     shift: int = 0,
     noise: float = 0.0,
+    loss: Callable | None = None,
+    loss_settings: Mapping = MappingProxyType({}),
     **network,
 ) -> Recogniser:
     """A `classifier_trainer`'s classifier, trained by a run in ``folder``.
@@ -97,7 +109,18 @@ def train_classifier(
     recipe = {"batch_size": batch_size, "lr": lr, "flip": flip, "shift": shift}
     if noise:  # which runs of older times do not name
         recipe["noise"] = noise
-    trainer = classifier_trainer(dataset, steps, kind=kind, seed=seed, **recipe, **network)
+    trainer = classifier_trainer(
+        dataset,
+        steps,
+        kind=kind,
+        seed=seed,
+        loss=loss,
+        loss_settings=loss_settings,
+        **recipe,
+        **network,
+    )
+    if loss:
+        recipe["loss"] = {"name": loss.__name__, **loss_settings}
     model = trainer.model
     settings = {
         "data": dataset.name,
@@ -112,6 +135,16 @@ def train_classifier(
     for _ in train(trainer, steps, folder, settings=settings):
         pass
     return Recogniser.load(Path(folder) / CHECKPOINT)
+
+
+class _Underway:
+    """Batches (x, labels, done) of a run: how far it is when each has been learned from, up to 1"""
+
+    def __init__(self, batches: data.Batches, steps: int):
+        self.batches, self.steps = batches, steps
+
+    def __getitem__(self, step: int) -> tuple:
+        return *self.batches[step], (step + 1) / self.steps
 
 
 def _loss(model: ImageClassifier, noise: float, x, labels):
