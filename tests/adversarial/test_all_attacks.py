@@ -16,6 +16,7 @@ NO_ATTACKS = {
     *("before_and_after", "carried_out", "classes_seen", "moved", "noisy_copies", "on_pictures"),
     "transfer",
     *("adversarial_loss", "gradient_penalty_loss", "squeezing_loss"),
+    *("robustness", "robustness_table", "under_pgd", "usual_eps"),
 }
 
 

@@ -19,6 +19,8 @@ and x are pictures in [0, 1]: what `metrics.train_classifier` wants.
     adversarial_loss       learns from what attacks make of the pictures
     gradient_penalty_loss  keeps the slope small
     squeezing_loss         keeps the logits small
+
+`robustness` measures what any of them is worth.
 """
 
 from tinydiff.adversarial.ascent import gradient_ascent
@@ -30,6 +32,13 @@ from tinydiff.adversarial.gradient import fgsm, pgd
 from tinydiff.adversarial.gradient_penalty import gradient_penalty_loss
 from tinydiff.adversarial.measure import Outcome, carried_out, classes_seen, transfer
 from tinydiff.adversarial.pictures import OnPictures, on_pictures
+from tinydiff.adversarial.robustness import (
+    Robustness,
+    robustness,
+    robustness_table,
+    under_pgd,
+    usual_eps,
+)
 from tinydiff.adversarial.sheet import before_and_after, noisy_copies
 from tinydiff.adversarial.smoothing import ABSTAIN, Certificates, Smoothed
 from tinydiff.adversarial.squeezing import squeezing_loss
@@ -41,6 +50,7 @@ __all__ = [
     "Certificates",
     "OnPictures",
     "Outcome",
+    "Robustness",
     "Smoothed",
     "adversarial_loss",
     "before_and_after",
@@ -56,8 +66,12 @@ __all__ = [
     "noisy_copies",
     "on_pictures",
     "pgd",
+    "robustness",
+    "robustness_table",
     "square",
     "squeezing_loss",
     "transfer",
+    "under_pgd",
     "universal_perturbation",
+    "usual_eps",
 ]

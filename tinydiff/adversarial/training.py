@@ -27,7 +27,7 @@ from tinydiff.adversarial.pictures import on_pictures
 from tinydiff.nn import Module
 from tinydiff.tensor import Tensor
 
-GROWING = 0.5  # the share of the run in which ε grows
+GROWING = 0.4  # the share of the run in which ε grows
 
 PGD = {"steps": 7, "step": 1 / 3}
 FAST = {"steps": 1, "step": 1.25}
