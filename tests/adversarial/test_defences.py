@@ -56,18 +56,23 @@ def test_the_worst_case_of_two_classes(attack, done, rng):
 
 
 def test_the_slope_of_an_affine_network(rng):
-    """∇L = 2W(p − 1_y): the penalty is λ times the mean of its squares, up to the quotient's h"""
+    """∇L = 2W(p − 1_y), and the rest by its formula; for small h the penalty is λ mean ‖∇L‖²"""
     network, weight, bias = affine(rng)
     x, y = grey_pictures(rng)
-    p = softmax((2 * x.reshape(6, -1) - 1) @ weight + bias)
-    g = 2 * (p - np.eye(5)[y]) @ weight.T
-    expected = -np.log(p[np.arange(6), y]).mean() + 0.7 * (g * g).sum(axis=1).mean()
-    errors = [
-        gradient_penalty_loss(network, asarray(x), y, weight=0.7, h=h).item() - expected
-        for h in (1e-6, 2e-4, 4e-4)
-    ]
-    assert abs(errors[0]) < 1e-4 * expected
-    assert errors[2] / errors[1] == pytest.approx(2, rel=0.05), "of first order in h"
+
+    def probabilities(x):
+        return softmax((2 * x.reshape(6, -1) - 1) @ weight + bias)
+
+    p = probabilities(x)
+    g = (2 * (p - np.eye(5)[y]) @ weight.T).reshape(x.shape)
+    size = np.sqrt((g * g).sum(axis=(1, 2, 3), keepdims=True))
+    for h in (0.1, 1e-6):
+        ahead = probabilities(x + h * g / size)
+        here, there = (-np.log(q[np.arange(6), y]) for q in (p, ahead))
+        expected = here.mean() + 0.7 * (((there - here) / h) ** 2).mean()
+        got = gradient_penalty_loss(network, asarray(x), y, weight=0.7, h=h).item()
+        assert got == pytest.approx(expected, rel=1e-9)
+    assert got == pytest.approx(here.mean() + 0.7 * (size**2).mean(), rel=1e-4)
 
 
 def test_squeezing_by_its_formula(rng):
@@ -156,6 +161,20 @@ def test_learns_from_attacks_that_stay_in_the_ball(attack, done, rng):
     eps = 0.2 * min(1, done / GROWING)
     assert z.min() >= 0 and z.max() <= 1
     assert (far <= eps + 1e-7).all() and (far > 0.9 * eps).all()
+
+
+def test_a_step_is_a_share_of_as_much_of_eps_as_has_grown(rng, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        adversarial.training, "pgd", lambda model, x, y, **settings: asked.append(settings) or x
+    )
+    for done in (GROWING / 2, 1.0):
+        adversarial_loss(
+            untrained().model, *some_pictures(rng), done, eps=0.2, steps=3, step=0.4, rng=rng
+        )
+    half, whole = asked
+    assert half == {"eps": 0.1, "steps": 3, "step": pytest.approx(0.04), "rng": rng}
+    assert whole == {"eps": 0.2, "steps": 3, "step": pytest.approx(0.08), "rng": rng}
 
 
 def test_the_attack_sees_no_dropout_and_the_loss_does(rng):

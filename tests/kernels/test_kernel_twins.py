@@ -63,7 +63,9 @@ def whole_conv(rng):
     """Of windows about as large as the picture, or of a few channels with a stride."""
     if rng.random() < 0.5:
         side = integers(rng, (2, 9))[0]
-        window = Window.over((side + rng.integers(2), side), (side, side))
+        pad = integers(rng, (0, 1))[0] if side > 2 else 0
+        image = (side + rng.integers(2) - 2 * pad, side - 2 * pad)
+        window = Window.over(image, (side, side), padding=pad)
         return conv(rng, *integers(rng, (1, 7), (1, 30), (9, 40)), window, rng.random() < 0.5)
     window = drawn_window(rng, (4, 20), (2, 4), stride=3)
     return conv(rng, *integers(rng, (1, 7), (1, 3), (16, 40)), window, rng.random() < 0.5)

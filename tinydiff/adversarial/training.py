@@ -5,15 +5,14 @@
 The maximum is what an attack looks for, anew at each step; at the picture it ends at, the gradient
 with respect to w is that of the maximum (Danskin's theorem), so that one goes down there as ever.
 
-    PGD    a few steps from a random point: dear, and what is to be relied on
-           (A. Madry et al., "Towards deep learning models resistant to adversarial attacks",
-           ICLR 2018, section 2)
-    fast   one step of 1.25 ε from a random point, in a third of the time (E. Wong et al., "Fast is
-           better than free: revisiting adversarial training", ICLR 2020, algorithm 3)
+    PGD    several steps from a random point (A. Madry et al., "Towards deep learning models
+           resistant to adversarial attacks", ICLR 2018, section 2)
+    fast   one step of 1.25 ε from a random point (E. Wong et al., "Fast is better than free:
+           revisiting adversarial training", ICLR 2020, algorithm 3)
 
-A network that begins with all of ε may learn nothing but the mean of the classes, and one that
-meets single steps only may learn to fool them, and nothing else (catastrophic overfitting).  So ε
-grows from nothing over the first part of the run, and few steps see it at its largest.
+A network that begins with all of ε may learn nothing but how often each class comes; and one that
+meets nothing but single steps may learn to stop these, and no others (catastrophic overfitting).
+Against both, ε grows from nothing over the first part of the run.
 """
 
 from __future__ import annotations
