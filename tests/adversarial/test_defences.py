@@ -208,7 +208,7 @@ def recipe(loss, **settings):
 
 
 RUNS = {
-    "pgd": recipe(adversarial_loss, eps=0.1, **PGD),
+    "pgd": recipe(adversarial_loss, eps=0.1, steps=2, step=0.8),
     "gradient": recipe(gradient_penalty_loss, weight=0.01),
     "squeezing": recipe(squeezing_loss, weight=0.01),
 }
