@@ -1,6 +1,7 @@
 """What a network withstands: each number of the row is that of its attack."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tinydiff.adversarial import Robustness, robustness, robustness_table, under
 from tinydiff.adversarial.ball import drawn_within
 from tinydiff.backend import asarray, to_numpy
 
+QUERIES = 30  # of the square attack, so that it does not take long
 SETTINGS = {"eps": 0.01, "sigma": 0.1, "radius": 0.08, "few": 8, "seed": 5}
 
 
@@ -21,17 +23,20 @@ def a_case():
     return model, x, np.where(np.arange(20) < 2, (y + 1) % 4, y)
 
 
-@pytest.fixture(scope="module")
-def measured():
+@pytest.fixture(autouse=True)
+def few_queries(monkeypatch):
+    quick = partial(adversarial.square, queries=QUERIES)
+    monkeypatch.setitem(robustness.__globals__, "square", quick)
+
+
+def test_the_row_is_what_the_attacks_achieve():
     model, x, y = a_case()
-    return model, x, y, robustness(model, x, y, **SETTINGS)
-
-
-def test_the_row_is_what_the_attacks_achieve(measured):
-    model, x, y, row = measured
+    row = robustness(model, x, y, **SETTINGS)
     rng = np.random.default_rng(5)
     some = x[:8], y[:8]
-    boxed = adversarial.carried_out(adversarial.square, model, *some, eps=0.01, rng=rng)
+    boxed = adversarial.carried_out(
+        adversarial.square, model, *some, eps=0.01, queries=QUERIES, rng=rng
+    )
     near = adversarial.carried_out(adversarial.deepfool, model, *some)
     certain = adversarial.Smoothed(model, 0.1).certify(some[0], rng=rng)
 
@@ -54,12 +59,8 @@ def test_the_row_is_what_the_attacks_achieve(measured):
     assert row.certified == ((certain.classes == some[1]) & (certain.radii >= 0.08)).mean()
     assert row.certified < (certain.classes == some[1]).mean()
     assert all(0 < value < 0.9 for value in (row.fgsm, row.pgd, row.pgd_l2, row.square))
+    assert robustness(model, x, y, **SETTINGS) == row, "the same seed, the same numbers"
     assert type(row.clean) is type(row.distance) is float
-
-
-def test_the_same_seed_the_same_numbers(measured):
-    model, x, y, row = measured
-    assert robustness(model, x, y, **SETTINGS) == row
 
 
 def test_forty_steps_of_a_thirtieth_towards_the_worst_corner(rng):
