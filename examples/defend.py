@@ -43,7 +43,7 @@ def clean_loss(network, x, labels, done):
 DEFENCES = {  # passes over the data, the loss and its settings; or noise in the usual one
     "none": (8.0, clean_loss, {}),
     "pgd": (20.0, adversarial.adversarial_loss, PGD),
-    "fast": (15.0, adversarial.adversarial_loss, FAST),
+    "fast": (4.0, adversarial.adversarial_loss, FAST),
     "gradient": (15.0, adversarial.gradient_penalty_loss, {"weight": 10.0}),
     "squeeze": (15.0, adversarial.squeezing_loss, {"weight": 0.5}),
     "noise": (15.0, None, {"noise": 0.25}),
