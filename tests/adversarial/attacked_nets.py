@@ -42,6 +42,7 @@ CASES = {
     "pgd, targeted": Case(
         adversarial.pgd, {"steps": 5, "norm": 2, "targeted": True, "random_start": False}, **ROUND
     ),
+    "pgd, draws": Case(adversarial.pgd, {"steps": 3, "draws": 2}, **SMALL | {"random": True}),
     "pgd, momentum": Case(
         adversarial.pgd, {"steps": 5, "momentum": 1.0, "random_start": False}, **SMALL
     ),

@@ -183,6 +183,7 @@ WRONG_SETTINGS = {
     "norm": [1, "inf"],
     "momentum": [-1.0],
     "restarts": [0],
+    "draws": [0, 1.5],
     "lr": [0],
     "c": [-1.0],
     "search_steps": [0],

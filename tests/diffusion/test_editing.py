@@ -184,6 +184,16 @@ def test_the_network_is_asked_for_the_part_below_only():
     assert asked == [2, 1, 0]
 
 
+def test_the_way_back_may_be_another_samplers():
+    x0, rng = pictures(), NoNoise(np.random.PCG64(0))
+    x = last(sdedit(denoise, x0, SCHEDULE, strength=0.4, steps=4, sampler=sample_ddim, rng=rng))
+    part = SCHEDULE.until(399)
+    wanted = last(sample_ddim(denoise, part.sqrt_alphas_cumprod[-1] * x0, part, steps=4))
+    np.testing.assert_allclose(x, wanted, atol=1e-12)
+    ddpm = last(sdedit(denoise, x0, SCHEDULE, strength=0.4, steps=4, rng=rng))
+    assert np.abs(ddpm - wanted).max() > 1e-3
+
+
 @pytest.mark.parametrize(
     "sampler", [sample_ddim, sample_euler, sample_heun, sample_dpm_solver, sample_ode]
 )

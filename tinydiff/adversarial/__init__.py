@@ -12,7 +12,11 @@ changes anything about the model.
 
 `carried_out` does any of them a batch at a time, and measures.
 
-Defences: `Smoothed` is a network that tells up to which distance no attack changes its answer.
+Defences that go around a network:
+
+    Smoothed               tells up to which distance no attack changes its answer
+    Purified               looks at what a generative model makes of a picture
+
 Others are losses to train with, loss(network, x, labels, done, …), where the network takes [−1, 1]
 and x are pictures in [0, 1]: what `metrics.train_classifier` wants.
 
@@ -32,6 +36,7 @@ from tinydiff.adversarial.gradient import fgsm, pgd
 from tinydiff.adversarial.gradient_penalty import gradient_penalty_loss
 from tinydiff.adversarial.measure import Outcome, carried_out, classes_seen, transfer
 from tinydiff.adversarial.pictures import OnPictures, on_pictures
+from tinydiff.adversarial.purification import Purified
 from tinydiff.adversarial.robustness import (
     Robustness,
     robustness,
@@ -50,6 +55,7 @@ __all__ = [
     "Certificates",
     "OnPictures",
     "Outcome",
+    "Purified",
     "Robustness",
     "Smoothed",
     "adversarial_loss",

@@ -58,6 +58,7 @@ def pgd(
     momentum: float = 0.0,
     random_start: bool = True,
     restarts: int = 1,
+    draws: int = 1,
     rng: np.random.Generator | None = None,
 ):
     """Projected gradient: the pictures changed by ``eps`` at most, an array like x.
@@ -69,13 +70,16 @@ def pgd(
     momentum  μ
     restarts  how often to begin, at another random point, with the pictures that do not fool the
               model yet
+    draws     gradients of which each step takes the mean: of a model in whose answers chance has a
+              hand (expectation over transformation, EOT: A. Athalye et al., "Obfuscated gradients
+              give a false sense of security", ICML 2018, section 4.2)
     rng       draws the starts, the process's generator by default
 
     The model stays as it was, gradients included.  Raises ValueError or TypeError for arguments
     that do not fit.
     """
     x, y = checked(model, x, y, eps, norm)
-    counts(steps=steps, restarts=restarts)
+    counts(steps=steps, restarts=restarts, draws=draws)
     step = 2.5 * eps / steps if step is None else step
     positive(step=step)
     if not momentum >= 0:
@@ -88,7 +92,7 @@ def pgd(
         for _ in range(restarts):
             some, labels = x[left], y[left]
             result[left] = ascend(
-                partial(loss_gradient, model, y=labels),
+                partial(loss_gradient, model, y=labels, draws=draws),
                 some,
                 drawn_within(some, eps, norm, rng) if random_start else some,
                 eps=eps,

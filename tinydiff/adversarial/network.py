@@ -119,10 +119,14 @@ def is_fooled(logits, y: np.ndarray, targeted: bool = False) -> np.ndarray:
     return (backend.to_numpy(logits.argmax(axis=1)) == y) == targeted
 
 
-def loss_gradient(model: Module, x, y: np.ndarray):
-    """The gradient of each picture's cross-entropy −ln p_y with respect to it: (N, H, W, C)"""
+def loss_gradient(model: Module, x, y: np.ndarray, draws: int = 1):
+    """The gradient of each picture's cross-entropy −ln p_y with respect to it: (N, H, W, C)
+
+    draws  the mean of so many, of a model in whose answers chance has a hand
+    """
     x = Tensor(x, requires_grad=True)
-    return grad(ops.cross_entropy(model(x), y, reduction="sum"), x)
+    losses = (ops.cross_entropy(model(x), y, reduction="sum") for _ in range(draws))
+    return sum(grad(loss, x) for loss in losses) / draws
 
 
 def one_hot(y: np.ndarray, classes: int):

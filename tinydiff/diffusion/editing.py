@@ -32,9 +32,10 @@ def sdedit(
     *,
     strength: float,
     steps: int = 50,
+    sampler: Callable = sample_ddpm,
     rng: np.random.Generator | None = None,
 ) -> Iterator:
-    """SDEdit: noise x0 up to step t = strength · T, and let DDPM find its way back, in ``steps``.
+    """SDEdit: noise x0 up to step t = strength · T, and let a sampler find its way back.
 
     What is larger than the noise of step t stays, what is finer is drawn anew: a sketch becomes a
     picture, a picture a variation of itself.  strength in (0, 1]: 1 forgets x0, 0 would keep it.
@@ -45,7 +46,7 @@ def sdedit(
     part = schedule.until(math.ceil(strength * schedule.T) - 1)
     t = np.full(len(x0), part.T - 1)
     x_t = GaussianDiffusion(part).q_sample(x0, t, randn(x0.shape, rng=rng, dtype=x0.dtype))
-    return sample_ddpm(denoise, x_t, part, steps=min(steps, part.T), rng=rng)
+    return sampler(denoise, x_t, part, steps=min(steps, part.T), rng=rng)
 
 
 def inpaint(
