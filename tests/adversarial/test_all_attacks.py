@@ -15,6 +15,7 @@ every_attack = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 NO_ATTACKS = {
     *("before_and_after", "carried_out", "classes_seen", "moved", "noisy_copies", "on_pictures"),
     "transfer",
+    *("crossing", "distance_to_boundary", "map_of", "probabilities"),
     *("adversarial_loss", "gradient_penalty_loss", "squeezing_loss"),
     *("robustness", "robustness_table", "under_pgd", "usual_eps"),
 }

@@ -10,7 +10,8 @@ changes anything about the model.
     universal_perturbation         one change for all pictures
     nes, square                    see nothing but the network's answers
 
-`carried_out` does any of them a batch at a time, and measures.
+`carried_out` does any of them a batch at a time, and measures; `distance_to_boundary` is how far it
+is to where the network changes its mind, and `map_of` a `Plane` shows that.
 
 Defences that go around a network:
 
@@ -30,12 +31,14 @@ and x are pictures in [0, 1]: what `metrics.train_classifier` wants.
 from tinydiff.adversarial.ascent import gradient_ascent
 from tinydiff.adversarial.ball import moved
 from tinydiff.adversarial.black_box import nes, square
+from tinydiff.adversarial.boundary import crossing, distance_to_boundary
 from tinydiff.adversarial.carlini_wagner import carlini_wagner
 from tinydiff.adversarial.deepfool import deepfool
 from tinydiff.adversarial.gradient import fgsm, pgd
 from tinydiff.adversarial.gradient_penalty import gradient_penalty_loss
-from tinydiff.adversarial.measure import Outcome, carried_out, classes_seen, transfer
+from tinydiff.adversarial.measure import Outcome, carried_out, classes_seen, probabilities, transfer
 from tinydiff.adversarial.pictures import OnPictures, on_pictures
+from tinydiff.adversarial.plane import Map, Plane, map_of
 from tinydiff.adversarial.purification import Purified
 from tinydiff.adversarial.robustness import (
     Robustness,
@@ -53,8 +56,10 @@ from tinydiff.adversarial.universal import universal_perturbation
 __all__ = [
     "ABSTAIN",
     "Certificates",
+    "Map",
     "OnPictures",
     "Outcome",
+    "Plane",
     "Purified",
     "Robustness",
     "Smoothed",
@@ -63,15 +68,19 @@ __all__ = [
     "carlini_wagner",
     "carried_out",
     "classes_seen",
+    "crossing",
     "deepfool",
+    "distance_to_boundary",
     "fgsm",
     "gradient_ascent",
     "gradient_penalty_loss",
+    "map_of",
     "moved",
     "nes",
     "noisy_copies",
     "on_pictures",
     "pgd",
+    "probabilities",
     "robustness",
     "robustness_table",
     "square",

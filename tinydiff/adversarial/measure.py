@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinydiff import ops
 from tinydiff.adversarial.ball import length
 from tinydiff.adversarial.network import attacking, logits_of, pictures
 from tinydiff.backend import asarray, to_numpy, xp
@@ -33,10 +34,20 @@ class Outcome(NamedTuple):
 
 def classes_seen(model: Module, x) -> np.ndarray:
     """The most likely class of each picture, int64 (N,) on the host."""
+    return _answers(model, x, lambda logits: logits.argmax(axis=1)).astype(np.int64)
+
+
+def probabilities(model: Module, x) -> np.ndarray:
+    """How likely each class is in each picture, (N, K) on the host: the softmax of the logits."""
+    return _answers(model, x, lambda logits: ops.softmax(logits).data)
+
+
+def _answers(model: Module, x, read: Callable) -> np.ndarray:
+    """What is read from the logits of all pictures, a batch at a time"""
     x = pictures(x)
     with attacking(model, x):
-        parts = [logits_of(model, x[i : i + BATCH]).argmax(axis=1) for i in range(0, len(x), BATCH)]
-    return to_numpy(xp.concatenate(parts)).astype(np.int64)
+        parts = [read(logits_of(model, x[i : i + BATCH])) for i in range(0, len(x), BATCH)]
+    return to_numpy(xp.concatenate(parts))
 
 
 def carried_out(
