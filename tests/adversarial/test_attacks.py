@@ -383,10 +383,15 @@ def test_black_boxes_ask_for_no_gradient_and_leave_off_when_fooled(name, rng, mo
 # Measures
 
 
-def test_carried_out_measures(rng, monkeypatch):
-    monkeypatch.setattr(adversarial.measure, "BATCH", 16)
-    model, (x, y) = trained(), stripes(40, 1)
-    got = adversarial.carried_out(adversarial.fgsm, model, x, y, eps=0.2)
+def test_carried_out_measures(rng):
+    model, (x, y), batches = trained(), stripes(40, 1), []
+
+    def watched(model, x, y, **settings):
+        batches.append((len(x), len(y)))
+        return adversarial.fgsm(model, x, y, **settings)
+
+    got = adversarial.carried_out(watched, model, x, y, batch=16, eps=0.2)
+    assert batches == [(16, 16), (16, 16), (8, 8)]
     z = to_numpy(adversarial.fgsm(model, asarray(x), y, eps=0.2))
     np.testing.assert_allclose(got.pictures, z, atol=1e-6)
     np.testing.assert_array_equal(got.seen, adversarial.classes_seen(model, asarray(z)))

@@ -51,10 +51,18 @@ def _answers(model: Module, x, read: Callable) -> np.ndarray:
 
 
 def carried_out(
-    attack: Callable, model: Module, x, y, *, progress: str | None = None, **settings
+    attack: Callable,
+    model: Module,
+    x,
+    y,
+    *,
+    batch: int = BATCH,
+    progress: str | None = None,
+    **settings,
 ) -> Outcome:
     """attack(model, x, y, **settings), a batch at a time.
 
+    batch     how many pictures that is
     progress  what to call it in a progress bar; None shows none
     """
     from tqdm import tqdm  # see tinydiff/training/progress.py
@@ -64,9 +72,9 @@ def carried_out(
         team_of(model),
         tqdm(total=len(x), desc=progress, leave=False, disable=progress is None) as bar,
     ):
-        for i in range(0, len(x), BATCH):
-            some = asarray(x[i : i + BATCH])
-            changed = attack(model, some, y[i : i + BATCH], **settings)
+        for i in range(0, len(x), batch):
+            some = asarray(x[i : i + batch])
+            changed = attack(model, some, y[i : i + batch], **settings)
             d = changed.astype(np.float64) - some
             far = [to_numpy(length(d, norm)).reshape(-1) for norm in (2, math.inf)]
             parts.append((to_numpy(changed), classes_seen(model, changed), *far))
