@@ -77,6 +77,24 @@ def save_confusion(path: str | os.PathLike, counts: np.ndarray, names: Sequence[
     save_figure(path, figure)
 
 
+def draw_map(axes, u, v, picture: np.ndarray, ahead: Sequence[np.ndarray], veiled=None) -> None:
+    """A picture of a plane, (H, W, 3), with a line where each of ``ahead``, (H, W), is 0.
+
+    u, v    where its columns and rows lie, (W,) and (H,), evenly spaced, v upwards
+    veiled  bool (H, W): there it is paler, and a dashed line is drawn around
+    """
+    across, up = (u[1] - u[0]) / 2, (v[1] - v[0]) / 2
+    extent = u[0] - across, u[-1] + across, v[0] - up, v[-1] + up
+    axes.imshow(picture, origin="lower", extent=extent, interpolation="bilinear")
+    for values in ahead:
+        if values.min() < 0 < values.max():
+            axes.contour(u, v, values, [0], colors="black", linewidths=1.2)
+    if veiled is not None and veiled.any():
+        axes.contourf(u, v, veiled, [0.5, 1.5], colors=["white"], alpha=0.6)
+        axes.contour(u, v, veiled, [0.5], colors="black", linewidths=0.8, linestyles="dashed")
+    axes.set(aspect="equal", xlim=(u[0], u[-1]), ylim=(v[0], v[-1]))
+
+
 def new_figure(width: float, height: float):
     """An empty matplotlib Figure of so many inches, which makes room for its labels by itself.
 

@@ -105,17 +105,21 @@ def test_the_map_of_an_affine_network_is_bounded_by_a_line(rng):
     assert ((found.ahead(0) > 0) == (logit > 0))[off].all()
 
 
-def test_distances_on_a_map(rng):
+def test_the_nearest_place_of_another_class():
     u, v = np.linspace(0, 1, 101), np.linspace(0, 2, 201)
     shares = np.zeros((201, 101, 3))
     shares[..., 1] = 1
-    shares[:, :50, 0] = 2  # class 0 where u < 0.495
+    shares[:, :50, 0] = 2  # class 0 up to u = 0.49
+    shares[150:, :50, 2] = 3  # class 2 there, from v = 1.5 on
     found = Map(u, v, shares, np.ones((201, 101), bool))
-    points = np.array([[0.1, 0.3], [0.9, 1.7], [0.9, 1.7], [0.49, 0], [1.5, 0.3]])
-    got = found.distances(points, np.array([0, 1, 2, 0, 1]))
-    np.testing.assert_allclose(got, [0.4, 0.41, 0, 0.01, 1.01], atol=1e-12)
-    shares[..., 0] = 0
-    np.testing.assert_array_equal(found.distances(points[:2], np.array([1, 0])), [np.inf, 0])
+    points = np.array([[0.1, 0.3], [0.4, 1.45], [0.9, 1.7], [0.9, 1.7], [0.494, 0], [1.5, 0.3]])
+    got = found.nearest_other(points, np.array([0, 0, 1, 2, 0, 1]))
+    wanted = [[0.5, 0.3], [0.4, 1.5], [0.49, 1.7], [0.9, 1.7], [0.5, 0], [0.49, 0.3]]
+    np.testing.assert_allclose(got, wanted, atol=1e-12)
+    inside = np.array([[0.496, 0.3]])  # of the first place of class 1
+    np.testing.assert_array_equal(found.nearest_other(inside, np.array([0])), inside)
+    shares[..., 0] = 9
+    assert np.isnan(found.nearest_other(points[:1], np.array([0]))).all()
 
 
 def test_colours_are_those_of_classes_and_darker_where_it_is_sure():
@@ -123,10 +127,10 @@ def test_colours_are_those_of_classes_and_darker_where_it_is_sure():
     found = Map(np.arange(2), np.arange(2), shares, np.ones((2, 2), bool))
     picture = found.coloured(COLOURS)
     assert picture.shape == (2, 2, 3) and picture.min() >= 0 and picture.max() <= 1
-    np.testing.assert_allclose(picture[0, 0], [1, 0.65, 0.65])
-    np.testing.assert_allclose(picture[0, 1], [1, 0.05, 0.05])
-    np.testing.assert_allclose(picture[1, 1], [0.05, 0.05, 1])
-    assert 0.05 < picture[1, 0, 0] < 0.65
+    np.testing.assert_allclose(picture[0, 0], [1, 0.9, 0.9])
+    np.testing.assert_allclose(picture[0, 1], [1, 0.4, 0.4])
+    np.testing.assert_allclose(picture[1, 1], [0.4, 0.4, 1])
+    assert 0.4 < picture[1, 0, 0] < 0.9
     np.testing.assert_allclose(found.ahead(1), [[0, -1], [0.7, 1]])
 
 

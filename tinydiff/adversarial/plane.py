@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-PALE, FULL = 0.35, 0.95  # how much colour there is where a network guesses, and where it is sure
+PALE, FULL = 0.1, 0.6  # how much colour there is where a network guesses, and where it is sure
 
 
 class Plane:
@@ -83,21 +83,20 @@ class Map(NamedTuple):
         """How far k is ahead of the best other class, (H, W): its boundary is where this is 0"""
         return self.shares[..., k] - np.delete(self.shares, k, axis=-1).max(axis=-1)
 
-    def distances(self, points: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """From points (N, 2) to the nearest place of the grid that is not seen as their class: (N,)
+    def nearest_other(self, points: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """The place of the grid nearest to each point (N, 2) that is not seen as its class: (N, 2)
 
-        0 for those that lie nearest to such a place, infinite where there is no such place.
+        NaN where there is none, the point itself where it lies in such a place.
         """
-        seen = self.shares.argmax(axis=-1)
-        rows, columns = (
-            np.abs(places[None] - at[:, None]).argmin(axis=1)
-            for places, at in ((self.v, points[:, 1]), (self.u, points[:, 0]))
-        )
-        result = np.zeros(len(points))
-        for i in np.flatnonzero(seen[rows, columns] == classes):
-            y, x = np.nonzero(seen != classes[i])
-            far = np.hypot(self.u[x] - points[i, 0], self.v[y] - points[i, 1])
-            result[i] = far.min(initial=np.inf)
+        seen, step = self.shares.argmax(axis=-1), (self.u[1] - self.u[0], self.v[1] - self.v[0])
+        result = np.full(points.shape, np.nan)
+        for i, point in enumerate(points):
+            rows, columns = np.nonzero(seen != classes[i])
+            if len(rows):
+                off = np.stack([self.u[columns], self.v[rows]], axis=1) - point
+                nearest = off[np.hypot(*off.T).argmin()]
+                inside = (np.abs(nearest) <= np.divide(step, 2)).all()
+                result[i] = point if inside else point + nearest
         return result
 
     def coloured(self, colours: np.ndarray) -> np.ndarray:
