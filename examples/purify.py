@@ -38,9 +38,9 @@ from tinydiff.metrics import Recogniser
 DATA = data.LABELLED
 GREY, COLOUR = (0.1, 0.3), (2 / 255, 8 / 255)  # ε in L∞
 STRENGTHS, USUAL = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), 0.4
-DRAWING = 4  # steps of DDPM
-ALONE, ALL = {"steps": 40}, {"steps": 20, "draws": 4}  # PGD on the classifier, and on the whole
-BATCH = 20
+DRAWING = 2  # steps of DDPM: more change little
+ALONE, ALL = {"steps": 40}, {"steps": 10, "draws": 16}  # PGD on the classifier, and on the whole
+BATCH = 10
 SHOWN = 6  # rows of purified.png
 
 
