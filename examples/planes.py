@@ -41,7 +41,7 @@ from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.metrics import Recogniser
 
 DATA = data.LABELLED
-GRID, DRAWS = (81, 35), 100  # points a side, of a network, and smoothed, by so many draws
+GRID, DRAWS = (71, 29), 60  # points a side, of a network, and smoothed, by so many draws
 AROUND, REACH = (
     0.25,
     2.0,
