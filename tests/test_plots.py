@@ -65,3 +65,27 @@ def test_curves(tmp_path):
     plots.save_curves(tmp_path / "loss.png", {"loss": [3, 2, 1.5]}, title="a title")
     with Image.open(tmp_path / "loss.png") as image:
         assert image.size == (840, 480)
+
+
+def test_a_map_of_a_plane():
+    """Its rows go upwards, the line is where the sign changes, and what is veiled is paler."""
+    u, v = np.linspace(0, 1, 41), np.linspace(0, 2, 81)
+    picture = np.ones((81, 41, 3))
+    picture[:40] = [1, 0, 0]  # the lower half is red
+    ahead = np.broadcast_to(u - 0.625, (81, 41))
+    veiled = np.broadcast_to(u > 0.9, (81, 41))
+
+    def drawn(*veiled):
+        figure = plots.new_figure(2, 4)
+        figure.set_layout_engine("none")
+        axes = figure.add_axes([0, 0, 1, 1])
+        plots.draw_map(axes, u, v, picture, [ahead, np.ones((81, 41))], *veiled)
+        axes.set_axis_off()
+        return plots.pixels(figure, dpi=100).astype(int)
+
+    shown = drawn()
+    assert (shown[-50, 40] == [255, 0, 0]).all() and (shown[50, 40] == 255).all()
+    dark = np.flatnonzero(shown[100].sum(axis=1) < 300)
+    assert len(dark) and abs(dark.mean() - 0.625 * 200) < 3
+    (pale,) = {tuple(pixel) for pixel in drawn(veiled)[-50:-40, -8:].reshape(-1, 3)}
+    assert pale[0] == 255 and 120 < pale[1] < 180

@@ -399,6 +399,9 @@ def test_carried_out_measures(rng):
     np.testing.assert_allclose(got.l2, np.linalg.norm(d, axis=1), rtol=1e-6)
     np.testing.assert_allclose(got.linf, np.abs(d).max(axis=1), rtol=1e-6)
     assert all(type(a) is np.ndarray for a in got)
+    for wrong, message in (({"batch": 0}, "batch is 0, expected ≥ 1"), ({}, "got none")):
+        with pytest.raises(ValueError, match=message):
+            adversarial.carried_out(adversarial.fgsm, model, x[:0], y[:0], eps=0.2, **wrong)
 
 
 def test_transfer_is_a_table_of_who_is_fooled_by_what(rng):

@@ -88,6 +88,17 @@ def test_refuses_what_spans_no_plane(directions, message, rng):
         Plane(rng.random(SHAPE), *directions(rng.standard_normal(SHAPE)))
 
 
+def test_refuses_what_lies_in_no_plane(rng):
+    plane = through(*three(rng))
+    with pytest.raises(ValueError, match=r"points: expected shape \(N, 2\), got \(2,\)"):
+        plane.pictures(np.zeros(2))
+    with pytest.raises(ValueError, match=r"pictures: expected shape \(N, \*\(4, 3, 2\)\)"):
+        plane.coordinates(plane.origin)
+    for u in (np.zeros(1), np.zeros((2, 2)), np.zeros(0)):
+        with pytest.raises(ValueError, match="u, v: expected two places or more each"):
+            map_of(plane, lambda x: x, u, np.arange(3.0))
+
+
 def test_the_map_of_an_affine_network_is_bounded_by_a_line(rng):
     model, weight, _ = affine(rng, classes=2, shape=SHAPE)
     plane = through(*(0.5 + 0.1 * rng.standard_normal((3, *SHAPE))))

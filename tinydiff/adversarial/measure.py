@@ -10,7 +10,7 @@ import numpy as np
 
 from tinydiff import ops
 from tinydiff.adversarial.ball import length
-from tinydiff.adversarial.network import attacking, logits_of, pictures
+from tinydiff.adversarial.network import attacking, counts, logits_of, pictures
 from tinydiff.backend import asarray, to_numpy, xp
 from tinydiff.nn import Module
 from tinydiff.team import team_of
@@ -64,9 +64,14 @@ def carried_out(
 
     batch     how many pictures that is
     progress  what to call it in a progress bar; None shows none
+
+    Raises ValueError or TypeError for a batch below 1, for no pictures, and as the attack does.
     """
     from tqdm import tqdm  # see tinydiff/training/progress.py
 
+    counts(batch=batch)
+    if not len(x):
+        raise ValueError("x: expected pictures, got none")
     parts = []
     with (
         team_of(model),

@@ -26,10 +26,10 @@ PALE, FULL = 0.1, 0.6  # how much colour there is where a network guesses, and w
 class Plane:
     """The plane through a picture along two directions, which are made orthonormal, the first kept.
 
-    origin, first, second  (H, W, C) on the host, the origin in [0, 1]; the plane through three
-                           pictures is Plane(a, b − a, c − a)
+    origin, first, second  (H, W, C) on the host; the plane through three pictures is
+                           Plane(a, b − a, c − a)
 
-    Raises ValueError unless they have one shape and span a plane.
+    All raise ValueError for arrays that do not fit, or directions that span no plane.
     """
 
     def __init__(self, origin: np.ndarray, first: np.ndarray, second: np.ndarray):
@@ -51,6 +51,10 @@ class Plane:
 
     def coordinates(self, pictures: np.ndarray) -> np.ndarray:
         """(u, v) of the points of the plane that are nearest to pictures (N, H, W, C): (N, 2)"""
+        if pictures.shape[1:] != self.origin.shape:
+            raise ValueError(
+                f"pictures: expected shape (N, *{self.origin.shape}), got {pictures.shape}"
+            )
         return (pictures - self.origin).reshape(len(pictures), -1) @ self.axes.T
 
     def pictures(self, points: np.ndarray, dtype=np.float32) -> np.ndarray:
@@ -63,6 +67,8 @@ class Plane:
         return (x.min(axis=1) >= -margin) & (x.max(axis=1) <= 1 + margin)
 
     def _at(self, points: np.ndarray) -> np.ndarray:
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise ValueError(f"points: expected shape (N, 2), got {points.shape}")
         return self.origin + (points @ self.axes).reshape(-1, *self.origin.shape)
 
 
@@ -115,7 +121,11 @@ def map_of(plane: Plane, answer: Callable, u: np.ndarray, v: np.ndarray) -> Map:
 
     answer  answer(x) → how likely each class is, (N, K), of pictures (N, H, W, C) in [0, 1], on the
             host: `probabilities` of a network, or shares of the draws of `Smoothed.counts`
+
+    Raises ValueError unless there are two places at least along each axis.
     """
+    if min(u.shape + v.shape) < 2 or (u.ndim, v.ndim) != (1, 1):
+        raise ValueError(f"u, v: expected two places or more each, got shapes {u.shape}, {v.shape}")
     points = np.stack(np.meshgrid(u, v), axis=-1).reshape(-1, 2)
     shares = answer(plane.pictures(points))
     shape = len(v), len(u)
