@@ -42,10 +42,8 @@ from tinydiff.metrics import Recogniser
 
 DATA = data.LABELLED
 GRID, DRAWS = (71, 29), 60  # points a side, of a network, and smoothed, by so many draws
-AROUND, REACH = (
-    0.25,
-    2.0,
-)  # margin of one plane, a share; how many times the distance the other goes
+AROUND = 0.25  # margin of one plane, a share of its size
+REACH = 4.0  # how many times the distance to the boundary the other goes
 SHOWN = 0.13  # side of the pictures, as a share
 COLOURS = np.array(
     [
@@ -87,9 +85,9 @@ def main() -> None:
 
 
 def votes(model, args) -> Callable:
-    """answer(x), the shares of the draws in which the classes are seen, (N, K)"""
-    rng, smoothed = np.random.default_rng(args.seed), Smoothed(model, args.sigma)
-    return lambda x: smoothed.counts(x, DRAWS, rng=rng) / DRAWS
+    """answer(x), the shares of the draws in which the classes are seen, (N, K), always the same"""
+    smoothed, seed = Smoothed(model, args.sigma), args.seed
+    return lambda x: smoothed.counts(x, DRAWS, rng=np.random.default_rng(seed)) / DRAWS
 
 
 def planes(model, three: np.ndarray, seed: int):
