@@ -46,12 +46,12 @@ def main() -> None:
     ground = float(np.median(images.to_float(test_set.images[:1000])))
 
     film, answers = classes(recogniser, ground, args.steps)
-    images.save_gif(folder / "classes.gif", [images.grid(x, 5) for x in film[::2]], scale=2)
+    images.save_gif(folder / "classes.gif", [images.grid(x, 5) for x in film[::4]], scale=2)
     tables = {
         "classes": images.captioned_grid(film[-1], answers, 5, scale=4),
         "regularisers": regularisers(recogniser, ground, args.steps),
-        "channels": channels(model, shown[None], args.steps // 2),
-        "dream": dreams(model, scene[None], shown[None], -(-args.steps // 8)),
+        "channels": channels(model, shown[None], args.steps // 4),
+        "dream": dreams(model, scene[None], shown[None], -(-args.steps // 16)),
     }
     for title, table in tables.items():
         images.save_png(folder / f"{title}.png", table)
@@ -99,7 +99,7 @@ def regularisers(recogniser, ground: float, steps: int) -> np.ndarray:
         "blur": then(visualize.every(4, visualize.blur(0.6))),
         "percentile": then(visualize.every(4, visualize.drop_small(EMPTY, ground=ground))),
         "jitter": {"target": visualize.jittered(target, 3)},
-        "variation": {"target": visualize.penalised(target, 10.0, visualize.total_variation)},
+        "variation": {"target": visualize.penalised(target, 1.0, visualize.total_variation)},
         "Fourier": {"along": visualize.fourier(0.5)},
         "together": together(target, ground),
     }
@@ -142,7 +142,7 @@ def parse_arguments():
     options.add_argument("--image", type=Path, help="a picture of your own to dream in")
     known = f"{', '.join(DATA)}, or a folder of pictures"
     options.add_argument("--data", help=f"{known} (default: what the model learned from)")
-    options.add_argument("--steps", type=whole(2), default=80, help="of gradient ascent")
+    options.add_argument("--steps", type=whole(2), default=160, help="of gradient ascent")
     return options.parse_args()
 
 

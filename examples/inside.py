@@ -96,7 +96,7 @@ def attributions(recogniser: metrics.Recogniser, shown: np.ndarray) -> np.ndarra
     for x, label in zip(shown[:, None], metrics.predict(model, shown).tolist(), strict=True):
         given = model, x, logit(label)
         signed = {
-            "input × grad": visualize.input_times_gradient(*given),
+            "input x grad": visualize.input_times_gradient(*given),
             "SmoothGrad": visualize.smooth_grad(*given),
             "integrated": visualize.integrated_gradients(*given),
             **{rule: gradient(*given, rule=rule) for rule in rules},

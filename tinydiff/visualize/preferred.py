@@ -17,7 +17,7 @@ from tinydiff.visualize.activations import activation_maps
 from tinydiff.visualize.ascent import ascend, noise, one_each
 from tinydiff.visualize.film import last
 from tinydiff.visualize.receptive_field import receptive_field
-from tinydiff.visualize.regularise import blur, clip, every
+from tinydiff.visualize.regularise import blur, clip, decay, every
 from tinydiff.visualize.target import Unit
 
 
@@ -46,15 +46,14 @@ def preferred_patches(
 
     images  pictures that the model takes (N, H, W, C): of such a size are those that are made
     layer   the path of one that answers with maps
-    steps   of gradient ascent from grey noise, with a blur in every fourth
+    steps   of gradient ascent from grey noise, with decay, and a blur in every fourth
     rng     draws the noise; default: the process's own
     """
     height, width = activation_maps(model, images[:1], layer).shape[1:3]
     place = height // 2, width // 2
     target = one_each([Unit(layer, channel, place) for channel in channels])
     start = noise((len(channels), *images.shape[1:]), rng=rng)
-    found = last(
-        ascend(model, start, target, steps=steps, after=[every(4, blur(0.5)), clip]), layer
-    )
+    after = [every(4, blur(0.6)), decay(0.05), clip]
+    found = last(ascend(model, start, target, steps=steps, after=after), layer)
     field = receptive_field(model, layer, images)
     return np.stack([field.crop(x, place) for x in found])
