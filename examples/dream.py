@@ -50,7 +50,7 @@ def main() -> None:
     tables = {
         "classes": images.captioned_grid(film[-1], answers, 5, scale=4),
         "regularisers": regularisers(recogniser, ground, args.steps),
-        "channels": channels(model, shown[None], args.steps // 4),
+        "channels": channels(model, shown[None], -(-args.steps // 4)),
         "dream": dreams(model, scene[None], shown[None], -(-args.steps // 16)),
     }
     for title, table in tables.items():

@@ -28,7 +28,7 @@ TEXTURES = {  # as in tinydiff/data/textures.py, from one colour to another
     "spots": (textures.spots, "blue", "pink"),
     "clouds": (textures.clouds, "purple", "orange"),
 }
-SIDE = 64  # pixels of what is painted
+SIDE, TEXTURE = 96, 64  # pixels of what is painted, and of a texture
 PERIOD = 9  # pixels from stripe to stripe
 SCENES = 3
 CELL = 168  # pixels
@@ -46,9 +46,9 @@ def main() -> None:
         name = args.data or data.learned_from(recogniser.settings, DATA)
         _, test_set = data.train_and_test(name, DATA, side)
         shown = test_set.images[args.seed % len(test_set)]
-        content = data.shapes("test", SCENES, side=SIDE, objects=(2, 4), seed=args.seed).images
+        content = data.shapes("test", SCENES, side=SIDE, objects=(3, 4), seed=args.seed).images
     if args.style:
-        styles = {args.style.stem: recogniser.read(args.style, SIDE)}
+        styles = {args.style.stem: recogniser.read(args.style, TEXTURE)}
     else:
         styles = {name: drawn(*kind) for name, kind in TEXTURES.items()}
     if colours == 1:
@@ -65,8 +65,8 @@ def main() -> None:
 
 
 def drawn(texture, one: str, other: str) -> np.ndarray:
-    """A picture of a texture, a little turned, (SIDE, SIDE, 3)"""
-    place = np.arange(SIDE, dtype=np.float32) + 0.5
+    """A picture of a texture, a little turned, (TEXTURE, TEXTURE, 3)"""
+    place = np.arange(TEXTURE, dtype=np.float32) + 0.5
     x, y = 0.8 * place + 0.6 * place[:, None], 0.8 * place[:, None] - 0.6 * place
     share = texture(x, y, PERIOD, np.random.default_rng(0))[..., None]
     first, second = (np.float32(COLOURS[name]).mean(axis=0) for name in (one, other))
@@ -119,7 +119,7 @@ def parse_arguments():
     options.add_argument("--style", type=Path, help="a picture of your own whose style to take")
     known = f"{', '.join(DATA)}, or a folder of pictures"
     options.add_argument("--data", help=f"{known} (default: what the model learned from)")
-    options.add_argument("--weight", type=number(above=0), default=30.0, help="of the style")
+    options.add_argument("--weight", type=number(above=0), default=10.0, help="of the style")
     options.add_argument("--steps", type=whole(2), default=400, help="of Adam, on the pixels")
     return options.parse_args()
 

@@ -30,7 +30,7 @@ def trained(tmp_path_factory):
 
 def style(*options):
     module = with_few_digits("style", 30)
-    module.SIDE = SIDE
+    module.SIDE = module.TEXTURE = SIDE
     return call(module, *options, "--steps", 2)
 
 
@@ -55,7 +55,7 @@ def test_paints_what_it_promises(model, trained, here):
         assert np.ptp(parts, axis=(2, 3)).all(), name
         assert all((row[0] != other).any() for row in parts for other in row[1:]), name
         assert (parts[..., 0] == parts[..., 2]).all(), "grey"
-    scenes = data.shapes("test", 3, side=SIDE, objects=(2, 4)).images.mean(axis=3, keepdims=True)
+    scenes = data.shapes("test", 3, side=SIDE, objects=(3, 4)).images.mean(axis=3, keepdims=True)
     expected = visualize.as_cells(scenes.astype(np.uint8), 168)
     assert np.array_equal(cells(folder / "style.png", 3, 5)[:, 0], expected)
 
@@ -63,7 +63,7 @@ def test_paints_what_it_promises(model, trained, here):
 def test_textures_are_those_of_the_data():
     module = load("style")
     stripes = module.drawn(*module.TEXTURES["stripes"]).astype(int)
-    assert stripes.shape == (module.SIDE, module.SIDE, 3)
+    assert stripes.shape == (module.TEXTURE, module.TEXTURE, 3)
     colours = np.unique(stripes.reshape(-1, 3), axis=0)
     assert (abs(colours - [242, 218, 45]).sum(axis=1) < 3).any(), "yellow"
     assert (abs(colours - [24, 24, 24]).sum(axis=1) < 3).any(), "black"

@@ -64,10 +64,10 @@ def stylise(
     *,
     kept: str,
     layers: Sequence[str],
-    weight: float = 30.0,
+    weight: float = 10.0,
     steps: int = 400,
     rate: float = 0.1,
-    smooth: float = 0.03,
+    smooth: float = 0.1,
     bounded: float = 1e-3,
 ) -> Iterator:
     """Yields, after each step, the content in the style of other pictures, beginning as it is.
