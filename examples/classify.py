@@ -34,6 +34,7 @@ TRAINING = {  # of what is not the judge: passes over the data, and what its cla
     "digits": {"epochs": 4.0, "shift": 1},
     "mnist": {"epochs": 5.0, "shift": 2},
     "fashion-mnist": {"epochs": 14.0, "flip": True},
+    "shapes": {"epochs": 5.0},
 }
 SHOWN, COLUMNS = 60, 10  # mistakes
 READABLE = 20  # classes in confusion.png

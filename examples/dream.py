@@ -1,28 +1,26 @@
-"""What picture does a classifier have in mind?  Gradient ascent, DeepDream, feature inversion.
+"""What picture does a classifier have in mind?  Gradient ascent and DeepDream.
 
     python examples/dream.py runs/vgg-mnist/checkpoint.npz
     python examples/dream.py runs/vgg-mnist/checkpoint.npz --image my.png
 
 Takes a network of examples/classify.py and writes to runs/NAME/ (dream-RUN by default): classes.png
 (for each class a picture, grown out of noise, that the network is sure of) and classes.gif (how it
-grows), regularisers.png (what becomes of it with each of the regularisers, without, and with all),
-channels.png (what channels of each convolution look for), dream.png (a picture, and into it drawn
-what each convolution sees in it) and inversion.png (a picture, and what each layer has kept of it).
+grows), regularisers.png (what becomes of it with each of the regularisers, without, and with some),
+channels.png (what channels of each convolution look for) and dream.png (a picture, and into it
+drawn what each convolution sees in it).
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 import tinydiff as td
 from tinydiff import data, images, metrics, nn, visualize
-from tinydiff.backend import to_numpy
 from tinydiff.commandline import parser, run, run_folder, whole
-from tinydiff.visualize import Unit, as_cells, ascend, convolutions, logit, one_each
+from tinydiff.visualize import as_cells, ascend, convolutions, last, log_probability, one_each
 
 DATA = data.LABELLED
-STARTS = 2  # for each class: the surest is shown
+STARTS = 4  # for each class: the surest is shown
 MOST = 10  # classes or channels
 EMPTY = 60  # per cent of the pixels that are put back to the ground
 DREAM = 112  # pixels of a dream, which costs as much as 16 digits
@@ -39,22 +37,21 @@ def main() -> None:
     _, test_set = data.train_and_test(name, DATA, side)
     td.seed(args.seed)
     if args.image:
-        shown = recogniser.read(args.image)[None]
-        scene = data.read_square(args.image, DREAM, grey=colours == 1)[None]
+        shown, scene = recogniser.read(args.image), recogniser.read(args.image, DREAM)
     else:
-        shown = test_set.images[args.seed % len(test_set)][None]
-        scene = data.shapes("test", 1, side=DREAM, objects=3, seed=args.seed).images
-        scene = scene if colours == 3 else scene.mean(axis=3, keepdims=True).astype(np.uint8)
+        shown = test_set.images[args.seed % len(test_set)]
+        (scene,) = data.shapes("test", 1, side=DREAM, objects=3, seed=args.seed).images
+        if colours == 1:
+            scene = data.light_on_dark(scene.mean(axis=2, keepdims=True).astype(np.uint8))
     ground = float(np.median(images.to_float(test_set.images[:1000])))
 
     film, answers = classes(recogniser, ground, args.steps)
-    images.save_gif(folder / "classes.gif", [images.grid(x, 5) for x in film[::2]], scale=2)
+    images.save_gif(folder / "classes.gif", [images.grid(x, 5) for x in film[::4]], scale=2)
     tables = {
         "classes": images.captioned_grid(film[-1], answers, 5, scale=4),
         "regularisers": regularisers(recogniser, ground, args.steps),
-        "channels": channels(model, shown, args.steps // 2),
-        "dream": dreams(model, scene, shown, -(-args.steps // 8)),
-        "inversion": kept(model, shown, 2 * args.steps),
+        "channels": channels(model, shown[None], -(-args.steps // 4)),
+        "dream": dreams(model, scene[None], shown[None], -(-args.steps // 16)),
     }
     for title, table in tables.items():
         images.save_png(folder / f"{title}.png", table)
@@ -64,28 +61,36 @@ def main() -> None:
 def classes(recogniser, ground: float, steps: int) -> tuple[list[np.ndarray], list[str]]:
     """The film of pictures of the first classes, each from its best start, and what is seen."""
     shown = range(len(recogniser.classes))[:MOST]
-    target = one_each([logit(c) for c in shown] * STARTS)
-    start = visualize.noise((STARTS * len(shown), *recogniser.image), ground=ground / 2, size=0.3)
-    settings = together(target, ground)
-    film = [pictures(x) for x in progress(ascend(recogniser.model, start, steps=steps, **settings))]
+    target = one_each([log_probability(c) for c in shown] * STARTS)
+    settings = {"steps": steps, **together(target, ground)}
+    start = noise(recogniser, STARTS * len(shown), ground)
+    film = list(visualize.frames(ascend(recogniser.model, start, **settings), "classes"))
     likely = recogniser(film[-1]).reshape(STARTS, len(shown), -1)[:, shown, shown]
     chosen = likely.argmax(axis=0) * len(shown) + shown
     named = [f"{recogniser.classes[c]}, {likely[:, c].max():.1%}" for c in shown]
     return [x[chosen] for x in film], named
 
 
+def noise(recogniser, count: int, ground: float) -> np.ndarray:
+    return visualize.noise((count, *recogniser.image), ground=ground / 2, size=0.2)
+
+
 def together(target, ground: float) -> dict:
-    """All that makes a picture of a class, but TV and waves, which do what blur does."""
+    """All that makes a picture of a class, but variation, which does what blur does."""
     drop = visualize.drop_small(EMPTY, ground=ground)
-    after = [visualize.every(4, visualize.blur(0.6)), visualize.every(4, drop), visualize.clip]
-    return {"target": visualize.jittered(target, 1), "after": after}
+    often = [visualize.every(4, visualize.blur(0.6)), visualize.every(4, drop)]
+    return {
+        "target": visualize.jittered(target, 3),
+        "along": visualize.fourier(0.5),
+        "after": [*often, visualize.decay(0.05, ground=ground), visualize.clip],
+    }
 
 
 def regularisers(recogniser, ground: float, steps: int) -> np.ndarray:
     """A row for each, from the same noise: without any, with one alone, with several."""
     shown = range(len(recogniser.classes))[:MOST]
-    target = one_each([logit(c) for c in shown])
-    start = visualize.noise((len(shown), *recogniser.image), ground=ground / 2, size=0.3)
+    target = one_each([log_probability(c) for c in shown])
+    start = noise(recogniser, len(shown), ground)
     then = lambda *after: {"after": [*after, visualize.clip]}
     ways = {
         "none": {"after": ()},
@@ -93,15 +98,15 @@ def regularisers(recogniser, ground: float, steps: int) -> np.ndarray:
         "L2 decay": then(visualize.decay(0.05, ground=ground)),
         "blur": then(visualize.every(4, visualize.blur(0.6))),
         "percentile": then(visualize.every(4, visualize.drop_small(EMPTY, ground=ground))),
-        "jitter": {"target": visualize.jittered(target, 2)},
-        "variation": {"target": visualize.penalised(target, 10.0, visualize.total_variation)},
-        "Fourier": {"along": visualize.fourier(1.0)},
+        "jitter": {"target": visualize.jittered(target, 3)},
+        "variation": {"target": visualize.penalised(target, 1.0, visualize.total_variation)},
+        "Fourier": {"along": visualize.fourier(0.5)},
         "together": together(target, ground),
     }
     rows = []
-    for settings in ways.values():
-        settings = {"target": target, **settings}
-        rows.append(last(ascend(recogniser.model, start, steps=steps, **settings)))
+    for way, settings in ways.items():
+        settings = {"target": target, "steps": steps, **settings}
+        rows.append(last(ascend(recogniser.model, start, **settings), way))
     names = [recogniser.classes[c] for c in shown]
     return images.labelled_grid(as_cells(np.concatenate(rows), CELL), names, list(ways), scale=1)
 
@@ -110,17 +115,10 @@ def channels(model: nn.Module, shown: np.ndarray, steps: int) -> np.ndarray:
     """A row for each convolution, of the channels that the picture excites most: the patch that a
     neuron in the middle of the map likes best, as large as what it sees."""
     cells, layers = [], convolutions(model)
-    after = [visualize.every(4, visualize.blur(0.5)), visualize.clip]
     for layer in layers:
-        maps = np.maximum(visualize.activation_maps(model, shown, layer)[0], 0)
-        strongest = np.argsort(-maps.max(axis=(0, 1)), kind="stable")[:MOST].tolist()
-        place = maps.shape[0] // 2, maps.shape[1] // 2
-        target = one_each([Unit(layer, channel, place) for channel in strongest])
-        start = visualize.noise((len(strongest), *shown.shape[1:]))
-        row = last(ascend(model, start, target, steps=steps, after=after))
-        field = visualize.receptive_field(model, layer, shown)
-        row = as_cells(np.stack([field.crop(x, place) for x in row]), CELL)
-        cells.append(np.pad(row, ((0, MOST - len(row)), (0, 0), (0, 0), (0, 0))))
+        strongest = visualize.strongest_channels(model, shown, layer, MOST)
+        row = visualize.preferred_patches(model, shown, layer, strongest, steps=steps)
+        cells.append(np.pad(as_cells(row, CELL), ((0, MOST - len(row)), *[(0, 0)] * 3)))
     names = [f"strongest {k + 1}" for k in range(MOST)]
     return images.labelled_grid(np.concatenate(cells), names, layers, scale=1)
 
@@ -128,44 +126,23 @@ def channels(model: nn.Module, shown: np.ndarray, steps: int) -> np.ndarray:
 def dreams(model: nn.Module, scene: np.ndarray, guide: np.ndarray, steps: int) -> np.ndarray:
     """The scene; more of what each convolution sees in it; and more of what is like the guide."""
     layers = convolutions(model)
-    targets = [visualize.energy(layer) for layer in layers]
-    targets.append(visualize.resembling(model, layers[-1], guide))
+    targets = {layer: visualize.energy(layer) for layer in layers}
+    targets["guided"] = visualize.resembling(model, layers[-1], guide)
     settings = {"jitter": 8, "rate": RATE, "steps": steps}
-    found = [last(visualize.deep_dream(model, scene, target, **settings)) for target in targets]
-    names = ["picture", *layers, "guided"]
-    return images.captioned_grid(np.concatenate([scene, *found]), names, 4, scale=2)
-
-
-def kept(model: nn.Module, shown: np.ndarray, steps: int) -> np.ndarray:
-    """The picture, and what comes back from each convolution and from the logits."""
-    layers = [*convolutions(model), ""]
-    found = [last(visualize.invert(model, shown, layer, steps=steps)) for layer in layers]
-    table = as_cells(np.concatenate([shown, *found]), 2 * CELL)
-    return images.captioned_grid(table, ["picture", *layers[:-1], "logits"], 4, scale=1)
-
-
-def progress(film: Iterator) -> Iterator:
-    from tqdm import tqdm  # see tinydiff/training/progress.py
-
-    return tqdm(film, desc="climbing", delay=2, leave=False)
-
-
-def last(film: Iterator) -> np.ndarray:
-    *_, x = progress(film)
-    return pictures(x)
-
-
-def pictures(x) -> np.ndarray:
-    return images.to_uint8(to_numpy(x))
+    found = [
+        last(visualize.deep_dream(model, scene, target, **settings), f"dream, {name}")
+        for name, target in targets.items()
+    ]
+    return images.captioned_grid(np.concatenate([scene, *found]), ["picture", *targets], 4, scale=2)
 
 
 def parse_arguments():
     options = parser(__doc__, "--seed", "--name", "--out", name="dream-RUN")
     options.add_argument("checkpoint", type=Path, help="of a run of examples/classify.py")
-    options.add_argument("--image", type=Path, help="a picture of your own to dream in and invert")
+    options.add_argument("--image", type=Path, help="a picture of your own to dream in")
     known = f"{', '.join(DATA)}, or a folder of pictures"
     options.add_argument("--data", help=f"{known} (default: what the model learned from)")
-    options.add_argument("--steps", type=whole(2), default=80, help="of gradient ascent")
+    options.add_argument("--steps", type=whole(2), default=160, help="of gradient ascent")
     return options.parse_args()
 
 

@@ -37,16 +37,19 @@ def main() -> None:
     td.seed(args.seed)
     rng = np.random.default_rng(args.seed)
     some = test_set.images[rng.permutation(len(test_set))[: args.count]]
+    model = recogniser.model
     if args.image:
         shown = recogniser.read(args.image)[None]
     else:
-        _, first = np.unique(metrics.predict(recogniser.model, some), return_index=True)
+        _, first = np.unique(metrics.predict(model, some), return_index=True)
         shown = some[first[:ROWS]]
-    filters = as_pictures(visualize.filters(recogniser.model), signed=True, percentile=100)
+    filters = as_pictures(visualize.filters(model), signed=True, percentile=100)
+    half = max(some.shape[1:3]) / 2
+    layer = args.layer or visualize.deepest_within(model, some, half)
     tables = {
-        "filters": images.grid(as_cells(filters, CELL // 2)),
-        "activations": activations(recogniser.model, shown[:1]),
-        "patches": patches(recogniser.model, some, args.layer, args.unit),
+        "filters": images.grid(as_cells(filters, CELL // 2), 8),
+        "activations": activations(model, shown[:1]),
+        "patches": patches(model, some, layer, args.unit),
         "attributions": attributions(recogniser, shown),
     }
     for title, table in tables.items():
@@ -55,28 +58,24 @@ def main() -> None:
 
 
 def activations(model: nn.Module, picture: np.ndarray) -> np.ndarray:
-    """A row for each convolution: the picture, and what the strongest of its channels answer."""
+    """A row for each convolution: the picture, and those of its channels whose answers differ most
+    from place to place."""
     cells = []
     for layer in convolutions(model):
-        maps = np.maximum(visualize.activation_maps(model, picture, layer)[0], 0)
-        strongest = np.argsort(-maps.mean(axis=(0, 1)), kind="stable")[:STRONGEST]
-        shown = as_pictures(maps[..., strongest].transpose(2, 0, 1), signed=False)
+        strongest = visualize.strongest_channels(model, picture, layer, STRONGEST)
+        maps = visualize.activation_maps(model, picture, layer)[0][..., strongest]
+        shown = as_pictures(maps.transpose(2, 0, 1), signed=False)
         row = np.concatenate([as_cells(picture, CELL), as_cells(shown, CELL)])
         cells.append(np.pad(row, ((0, 1 + STRONGEST - len(row)), (0, 0), (0, 0), (0, 0))))
     titles = ["picture", *(f"strongest {k + 1}" for k in range(STRONGEST))]
     return images.labelled_grid(np.concatenate(cells), titles, convolutions(model), scale=1)
 
 
-def patches(model: nn.Module, some: np.ndarray, layer: str | None, unit: int | None) -> np.ndarray:
+def patches(model: nn.Module, some: np.ndarray, layer: str, unit: int | None) -> np.ndarray:
     """A row for each channel: its patches, and what in them speaks for the neuron."""
-    if layer is None:  # the deepest whose neurons see at most half of the picture
-        half, (layer, *others) = max(some.shape[1:3]) / 2, convolutions(model)
-        for path in others:
-            if max(visualize.receptive_field(model, path, some).size) <= half:
-                layer = path
     found = visualize.top_patches(model, some, layer, unit if unit is None else [unit], count=BEST)
     found = sorted(found, key=lambda best: -best.numbers.mean())[:ROWS]
-    rule, cells = "guided" if has_relu(model, some, Unit(layer)) else "plain", []
+    rule, cells = "guided" if visualize.has_relu(model, some, Unit(layer)) else "plain", []
     for best in found:
         ways = visualize.patch_gradients(model, some, best, rule=rule)
         cells += [as_cells(best.patches, CELL), as_cells(as_pictures(ways, signed=True), CELL)]
@@ -88,17 +87,16 @@ def patches(model: nn.Module, some: np.ndarray, layer: str | None, unit: int | N
 
 def attributions(recogniser: metrics.Recogniser, shown: np.ndarray) -> np.ndarray:
     """A row for each picture: what speaks for the class it is taken for."""
-    model, cells, names = recogniser.model, [], []
-    shapes = visualize.answer_shapes(model, shown)
-    pixels = shapes[convolutions(model)[-1]][:2]
-    last = [path for path, shape in shapes.items() if len(shape) == 3 and shape[:2] == pixels][-1]
-    patch = max(2, min(shown.shape[1:3]) // 5)
-    rules = ("guided", "deconvnet") if has_relu(model, shown, logit(0)) else ()
-    for x, likely in zip(shown[:, None], recogniser(shown), strict=True):
-        label = int(likely.argmax())
+    model, cells = recogniser.model, []
+    deepest, patch = (
+        visualize.last_of_each_size(model, shown)[-1],
+        max(2, min(shown.shape[1:3]) // 5),
+    )
+    rules = ("guided", "deconvnet") if visualize.has_relu(model, shown, logit(0)) else ()
+    for x, label in zip(shown[:, None], metrics.predict(model, shown).tolist(), strict=True):
         given = model, x, logit(label)
         signed = {
-            "input x gradient": visualize.input_times_gradient(*given),
+            "input x grad": visualize.input_times_gradient(*given),
             "SmoothGrad": visualize.smooth_grad(*given),
             "integrated": visualize.integrated_gradients(*given),
             **{rule: gradient(*given, rule=rule) for rule in rules},
@@ -109,21 +107,12 @@ def attributions(recogniser: metrics.Recogniser, shown: np.ndarray) -> np.ndarra
             "picture": x,
             "saliency": as_pictures(visualize.saliency(*given), signed=False),
             **{title: as_pictures(way, signed=True) for title, way in signed.items()},
-            "Grad-CAM": as_pictures(visualize.grad_cam(*given, last), signed=False, over=x),
+            "Grad-CAM": as_pictures(visualize.grad_cam(*given, deepest), signed=False, over=x),
             "occlusion": as_pictures(drops, signed=True, over=x),
         }
         cells += [as_cells(cell, CELL) for cell in row.values()]
-        names.append(f"{recogniser.classes[label]}, {likely[label]:.1%}")
+    names = recogniser.verdicts(shown)
     return images.labelled_grid(np.concatenate(cells), list(row), names, corner="seen", scale=1)
-
-
-def has_relu(model: nn.Module, shown: np.ndarray, target: Unit) -> bool:
-    """Is there a ReLU between target and picture, whose rules can be used?"""
-    try:
-        gradient(model, shown[:1], target, rule="guided")
-    except ValueError:
-        return False
-    return True
 
 
 def parse_arguments():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinydiff.data import image_folder, read_picture, read_square
+from tinydiff.data import image_folder, light_on_dark, read_picture, read_square
 
 
 def halves(width, height) -> Image.Image:
@@ -56,6 +56,13 @@ def test_the_middle_cut_out_square_is_what_a_folder_has(tmp_path, grey):
     assert abs(picture[:, :8].astype(int) - picture[0, 0]).max() < 4
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         read_square(tmp_path / "a.png", 0)
+
+
+def test_grey_pictures_become_light_on_dark():
+    dark = np.zeros((5, 6, 1), np.uint8)
+    dark[2, 2] = 250
+    assert light_on_dark(dark) is dark
+    np.testing.assert_array_equal(light_on_dark(255 - dark), dark)
 
 
 @pytest.mark.parametrize("read", [read_picture, read_square])

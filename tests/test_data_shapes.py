@@ -13,7 +13,8 @@ from tinydiff.data import NOTHING, shapes
 from tinydiff.data.canvas import VISIBLE, Canvas
 from tinydiff.data.colours import COLOURS
 from tinydiff.data.outlines import OUTLINES
-from tinydiff.data.shapes import _points, _scene, _turn
+from tinydiff.data.painting import any_turn, points
+from tinydiff.data.shapes import _scene
 
 shapes_module = sys.modules["tinydiff.data.shapes"]
 
@@ -69,9 +70,9 @@ def test_the_same_bytes_on_every_machine():
 def test_pixels_are_seen_at_their_centres_and_turned_back(rng):
     """A corner of the unit square at 30° is where a ruler and sines put it."""
     for _ in range(20):
-        cos, sin = _turn(rng)
+        cos, sin = any_turn(rng)
         assert cos * cos + sin * sin == pytest.approx(1)
-        x, y = _points(7, -3.2, 1.7, (cos, sin))
+        x, y = points(7, -3.2, 1.7, (cos, sin))
         angle = math.atan2(sin, cos)
         for i, j in itertools.product(range(7), range(7)):
             away = math.hypot(j - 2.7, i + 2.2)
@@ -81,7 +82,7 @@ def test_pixels_are_seen_at_their_centres_and_turned_back(rng):
 
 
 def test_all_angles_are_about_as_likely(rng):
-    angles = [math.atan2(*reversed(_turn(rng))) for _ in range(4000)]
+    angles = [math.atan2(*reversed(any_turn(rng))) for _ in range(4000)]
     eighths = np.histogram(angles, 8, (-math.pi, math.pi))[0]
     assert eighths.min() > 400 and eighths.max() < 600
 

@@ -167,7 +167,7 @@ REFUSED = {
     "--epochs 0": "--epochs: '0' is not a finite number above 0",
     "--epochs -1": "--epochs: '-1' is not",
     "--epochs nan": "--epochs: 'nan' is not",
-    "--data cats": "--data is 'cats', expected digits, mnist, fashion-mnist, cifar10, or a folder",
+    "--data cats": "--data is 'cats', expected digits, mnist, fashion-mnist, shapes, cifar10",
     "--model lstm": "--model: invalid choice: 'lstm'",
     "--size 7": "--size: '7' is not a whole number from 8 on",
     "--seed -1": "--seed: '-1' is not",

@@ -139,7 +139,7 @@ REFUSED = {
     "few.npz --data digits": "few.npz holds 39 pictures, expected 40 or more",
     "colour.npz --data digits": "pictures of (28, 28, 3), those of digits are (28, 28, 1)",
     "floats.npz --data digits": "is not a file that examples/sample.py has written",
-    "drawn.npz --data cats": "--data is 'cats', expected digits, mnist, fashion-mnist, cifar10, or",
+    "drawn.npz --data cats": "--data is 'cats', expected digits, mnist, fashion-mnist, shapes",
     "drawn.npz --count 39": "--count: '39' is not a whole number from 40 on",
     "drawn.npz --guidance nan": "--guidance: 'nan' is not a finite number",
 }

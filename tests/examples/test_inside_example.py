@@ -80,7 +80,7 @@ def test_draws_what_it_promises(trained, here):
     assert np.ptp(parts, axis=(2, 3)).any(axis=-1).mean() > 0.9
     filters = visualize.as_pictures(visualize.filters(model), signed=True, percentile=100)
     assert np.array_equal(
-        pixels(folder / "filters.png"), images.grid(visualize.as_cells(filters, 42))
+        pixels(folder / "filters.png"), images.grid(visualize.as_cells(filters, 42), 8)
     )
 
 

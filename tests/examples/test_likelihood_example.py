@@ -93,7 +93,7 @@ def test_batches_do_not_change_the_pictures(runs, module):
 
 REFUSED = {
     "nothing.npz": "nothing.npz does not exist: train with examples/ddpm.py first",
-    "LABELLED": "--data is None: expected digits, mnist, fashion-mnist, cifar10, or a folder",
+    "LABELLED": "--data is None: expected digits, mnist, fashion-mnist, shapes, cifar10, or a",
     "LABELLED --data nowhere": "--data is nowhere: expected digits",
     "LABELLED --data FLAT": "does not fit the model, which knows pictures (8, 8, 3) of 2 classes",
     "LABELLED --data CLASSES --steps 1001": "at most T = 1000, got 1001",

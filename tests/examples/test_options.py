@@ -8,7 +8,7 @@ from example_runs import EXAMPLES, call, everything_in, load
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 CHECKPOINT = {  # that need one
     *("attack", "defences", "dream", "edit", "evaluate", "guidance", "inside", "likelihood"),
-    *("neighbours", "planes", "purify", "sample", "samplers"),
+    *("neighbours", "planes", "purify", "sample", "samplers", "style"),
 }
 
 

@@ -112,8 +112,18 @@ def test_reads_pictures_as_it_knows_them(tmp_path):
     colour = Recogniser({**settings, "model": {"in_channels": 3, "num_classes": 2}})
     assert colour.read(tmp_path / "light.png").shape == (8, 8, 3)
     assert colour.read(tmp_path / "light.png").mean() > 150, "photographs stay as they are"
+    assert grey.read(tmp_path / "light.png", 60).shape == (60, 60, 1)
+    assert grey.read(tmp_path / "light.png", 60)[0].max() < 30
     with pytest.raises(FileNotFoundError):
         grey.read(tmp_path / "none.png")
+
+
+def test_verdicts():
+    settings = {"in_channels": 1, "num_classes": 2, "widths": (8,)}
+    recogniser = Recogniser({"model": settings, "classes": ["cat", "dog"]})
+    recogniser.model.head.weight.data[...] = 0
+    recogniser.model.head.bias.data[...] = asarray([0, np.log(3)])
+    assert recogniser.verdicts(np.zeros((2, 28, 28, 1), np.uint8)) == ["dog, 75.0%"] * 2
 
 
 @pytest.mark.parametrize(

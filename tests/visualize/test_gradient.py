@@ -10,7 +10,7 @@ import tinydiff as td
 from tinydiff import kernels, nn, visualize
 from tinydiff.backend import asarray, to_numpy
 from tinydiff.images import to_float
-from tinydiff.visualize import Unit, gradient, input_gradient, logit
+from tinydiff.visualize import Unit, gradient, has_relu, input_gradient, logit
 
 METHODS = {
     "gradient": gradient,
@@ -134,6 +134,17 @@ def test_networks_without_relu_are_told_so(rule):
     assert gradient(model, pictures(1), logit(0)).any()
     with pytest.raises(ValueError, match="there is no ReLU between this target and the picture"):
         gradient(Small(), pictures(1), Unit("body.0", 0), rule=rule)
+
+
+def test_whether_there_is_a_relu_on_the_way():
+    for model, target, expected in (
+        (Small(), logit(0), True),
+        (Small(), Unit("body.1"), True),
+        (Small(), Unit("body.0"), False),
+        (Small(activation=nn.SiLU), logit(0), False),
+    ):
+        assert has_relu(model, pictures(3), target) is expected
+        assert model.training and all(p.grad is None for p in model.parameters())
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from tinydiff.visualize import (
     answer_shapes,
     filters,
     grad_cam,
+    last_of_each_size,
     logit,
     occlusion,
 )
@@ -41,6 +42,15 @@ def test_grad_cam_is_as_large_as_the_picture_and_smooth():
     assert found.shape == (2, 12, 12) and (found >= 0).all() and found.any()
     coarse = found.reshape(2, 3, 4, 3, 4)
     assert np.ptp(coarse, axis=(2, 4)).max() > 0, "the maps of 3×3 were repeated, not interpolated"
+
+
+def test_the_last_of_each_size():
+    found = last_of_each_size(Small(), pictures(2))
+    assert found == ["body.1", "body.4"], "not the last pool, and not the linear layer"
+    silent = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.SiLU())
+    assert last_of_each_size(silent, pictures(1)) == [""]
+    with pytest.raises(ValueError, match="model: Linear has no convolution"):
+        last_of_each_size(nn.Sequential(nn.Linear(3, 2)).eval()[0], pictures(1))
 
 
 def test_grad_cam_refuses_layers_without_maps():

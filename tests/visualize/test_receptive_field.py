@@ -6,7 +6,14 @@ from visualize.small_nets import Residual, Small, pictures
 
 from tinydiff import Tensor, nn, ops
 from tinydiff.backend import asarray, to_numpy
-from tinydiff.visualize import ReceptiveField, Unit, activation_maps, gradient, receptive_field
+from tinydiff.visualize import (
+    ReceptiveField,
+    Unit,
+    activation_maps,
+    deepest_within,
+    gradient,
+    receptive_field,
+)
 
 SIDE = (19, 17)
 conv = nn.Conv2d
@@ -103,6 +110,14 @@ def test_by_the_book():
     assert {layer: receptive_field(model, layer, images) for layer in expected} == expected
     field = expected["body.3"]
     assert field.of((2, 0)) == (slice(1, 9), slice(-3, 5))
+
+
+def test_the_deepest_that_sees_so_much():
+    model, images = Small(side=12), pictures(1)
+    found = {n: deepest_within(model, images, n) for n in (2, 3, 7.5, 8, 99)}
+    assert found == {2: "body.0", 3: "body.0", 7.5: "body.0", 8: "body.3", 99: "body.3"}
+    with pytest.raises(ValueError, match="model: Linear has no convolution"):
+        deepest_within(nn.Linear(2, 2), images, 8)
 
 
 class Between(nn.Module):

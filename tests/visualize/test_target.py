@@ -8,7 +8,7 @@ import tinydiff as td
 from tinydiff import nn
 from tinydiff.backend import asarray, to_numpy
 from tinydiff.images import to_float
-from tinydiff.visualize import Unit, activation, input_gradient, logit
+from tinydiff.visualize import Unit, activation, activations, input_gradient, log_probability, logit
 
 
 @pytest.fixture
@@ -33,7 +33,22 @@ def test_units_are_numbers_of_a_layers_answer(model):
     logits = model(x).numpy()
     close(logit(4), logits[:, 4])
     close(Unit("head", 4), logits[:, 4])
+    close(log_probability(4), logits[:, 4] - np.log(np.exp(logits).sum(axis=1)))
     np.testing.assert_array_equal(activation(model, x, "body.3").numpy(), maps)
+
+
+def test_several_layers_are_heard_in_one_call(model, monkeypatch):
+    x, layers = x_of(), ["body.3", "", "body.0"]
+    expected = [activation(model, x, layer).numpy() for layer in layers]
+    calls = []
+    forward = type(model).forward
+    monkeypatch.setattr(type(model), "forward", lambda *given: calls.append(1) or forward(*given))
+    for found, answer in zip(activations(model, x, layers), expected, strict=True):
+        np.testing.assert_array_equal(found.numpy(), answer)
+    assert len(calls) == 1
+    with pytest.raises(ValueError, match="layer: Small has none named 'nose'"):
+        activations(model, x, ["body.3", "nose"])
+    assert not nn.watch.being_watched()
 
 
 def test_a_layer_called_twice_gives_its_last_answer():

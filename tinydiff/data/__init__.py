@@ -1,8 +1,9 @@
 """Data sets, as bytes on the host, and batches of them.
 
-Built in: ``digits``.  Found or downloaded: ``mnist``, ``fashion_mnist``, ``cifar10``.  A folder of
-pictures: ``image_folder``.  Each returns a ``Dataset``, a class for each picture.  Built in, too:
-``shapes`` and ``scattered_digits``, with boxes and masks of several objects in each: ``Scenes``.
+Built in: ``digits``, ``single_shapes``.  Found or downloaded: ``mnist``, ``fashion_mnist``,
+``cifar10``.  A folder of pictures: ``image_folder``.  Each returns a ``Dataset``, a class for each
+picture.  Built in, too: ``shapes`` and ``scattered_digits``, with boxes and masks of several
+objects in each: ``Scenes``.
 ``Batches`` and ``ordered`` draw from both.  ``load_drawn`` reads what examples/sample.py has drawn,
 ``read_picture`` and ``read_square`` a picture in a file.  ``train_and_test`` finds what to learn
 classes from, and what to test that on; ``first_of`` takes some pictures of all classes.
@@ -19,10 +20,11 @@ from tinydiff.data.download import DatasetNotFoundError
 from tinydiff.data.drawn import is_drawn, load_drawn
 from tinydiff.data.folder import image_folder
 from tinydiff.data.mnist import fashion_mnist, mnist
-from tinydiff.data.picture import read_picture, read_square
+from tinydiff.data.picture import light_on_dark, read_picture, read_square
 from tinydiff.data.scattered import scattered_digits
 from tinydiff.data.scenes import NOTHING, Scene, Scenes, semantic_masks
 from tinydiff.data.shapes import shapes
+from tinydiff.data.single_shapes import single_shapes
 from tinydiff.data.splits import first_of, hold_out, learned_from, short_name, train_and_test
 
 MNIST_LIKE: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
@@ -31,7 +33,7 @@ MNIST_LIKE: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
 """By name, those of 28×28 grey pictures in ten classes: MNIST_LIKE[name]("train"), or ("test")."""
 
 LABELLED: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
-    {**MNIST_LIKE, "cifar10": cifar10}
+    {**MNIST_LIKE, "shapes": single_shapes, "cifar10": cifar10}
 )
 """By name, all that have a class for each picture, and a part to test on."""
 
@@ -52,6 +54,7 @@ __all__ = [
     "image_folder",
     "is_drawn",
     "learned_from",
+    "light_on_dark",
     "load_drawn",
     "mnist",
     "ordered",
@@ -61,5 +64,6 @@ __all__ = [
     "semantic_masks",
     "shapes",
     "short_name",
+    "single_shapes",
     "train_and_test",
 ]

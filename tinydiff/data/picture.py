@@ -37,6 +37,13 @@ def read_square(path: str | os.PathLike, size: int, *, grey: bool = False) -> np
     return square(_readable(path, size), size, grey)
 
 
+def light_on_dark(picture: np.ndarray) -> np.ndarray:
+    """A grey picture, uint8 (H, W, 1), as those of all data sets here are, light on a dark ground:
+    where the border is lighter than a middle grey, as on paper, it is inverted."""
+    border = np.concatenate([picture[[0, -1]].ravel(), picture[:, [0, -1]].ravel()])
+    return 255 - picture if border.mean() > 127 else picture
+
+
 def _readable(path: str | os.PathLike, size: int):
     """`opened`, whose errors are FileNotFoundError and its like, or else ValueError."""
     try:

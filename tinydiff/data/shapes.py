@@ -1,12 +1,7 @@
 """Built-in scenes: coloured shapes on a textured ground, their boxes, masks and captions.
 
-No download, and as many different ones as wanted.  A shape is known by its signed distance d
-(``outlines.py``), in pixels here, and painted with the opacity
-
-    a(p) = clip(1/2 − d(p), 0, 1)
-
-at the centre p of each pixel, column + 1/2 and row + 1/2.  So a pixel belongs to a shape if its
-centre lies in it (a ≥ 1/2), and shows the last such shape that was painted (``canvas.py``).
+No download, and as many different ones as wanted.  Shapes are painted as ``painting.py`` says, and
+a pixel shows the last one that was painted of those to which it belongs (``canvas.py``).
 
 Each scene comes from a generator of its own, seeded by (seed, split, number), and is made only of
 what is rounded alike everywhere: the same bytes on every machine.  Scenes are not kept on the disk:
@@ -20,12 +15,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from tinydiff.data import painting
 from tinydiff.data.canvas import Canvas, draw_scenes
 from tinydiff.data.captions import Thing, describe
 from tinydiff.data.colours import COLOURS, background, contrast, shades
 from tinydiff.data.outlines import OUTLINES
 from tinydiff.data.scenes import Scenes
-from tinydiff.data.textures import TEXTURES, plain
+from tinydiff.data.textures import plain
 
 SMALLEST = 9  # pixels from end to end: below that not even people tell a star from a cross
 SIZES = {"small": (0.16, 0.28), "": (0.34, 0.44), "large": (0.5, 0.64)}  # diameters, of the side
@@ -69,7 +65,7 @@ def _scene(
 ) -> tuple[Canvas, list[int], str] | None:
     """A scene of so many shapes: its canvas, their labels, its caption; None if they don't fit."""
     ground = background(rng)
-    canvas = Canvas(_ground(rng, side, ground))
+    canvas = Canvas(painting.ground(rng, side, ground))
     painted: list[tuple[Thing, np.ndarray]] = []
     for _ in range(PATIENCE * number):
         painted += _try_one(rng, canvas, ground, [fill for _, fill in painted])
@@ -79,14 +75,6 @@ def _scene(
             covered = canvas.covered[0] / canvas.whole[0]
             return canvas, labels, describe(things, canvas.boxes(), covered, rng)
     return None
-
-
-def _ground(rng: np.random.Generator, side: int, fill: np.ndarray) -> np.ndarray:
-    """A textured background, float32 (side, side, 3), of the two shades ``fill``."""
-    texture = TEXTURES[rng.integers(len(TEXTURES))]
-    period = max(6, side * (0.1 + 0.15 * rng.random()))
-    x, y = _points(side, 0, 0, _turn(rng))
-    return _mixed(fill, texture(np.float32(x), np.float32(y), period, rng))
 
 
 def _try_one(
@@ -105,49 +93,18 @@ def _try_one(
     column, row = math.floor(centre_x - radius) - 1, math.floor(centre_y - radius) - 1
     size = math.ceil(diameter) + 3
 
-    texture = TEXTURES[rng.integers(len(TEXTURES))] if diameter >= PLAIN_BELOW else plain
+    texture = painting.any_texture(rng) if diameter >= PLAIN_BELOW else plain
     fill = shades(rng, thing.colour, texture is not plain)
     near = canvas.near((size, size), row, column)
     if not all(contrast(fill, other) for other in (ground, *(fills[k] for k in near))):
         return []
-    x, y = _points(size, column - centre_x, row - centre_y, _turn(rng))
-    distance = radius * OUTLINES[thing.shape](x / radius, y / radius)
-    period = max(5, radius * (0.4 + 0.4 * rng.random()))
-    colour = _mixed(fill, texture(np.float32(x), np.float32(y), period, rng))
-    placed = canvas.place(np.clip(0.5 - distance, 0, 1), colour, row, column)
+    turn = painting.any_turn(rng)
+    at = painting.points(size, column - centre_x, row - centre_y, turn)
+    look = painting.painted(rng, OUTLINES[thing.shape], radius, at, texture, fill)
+    placed = canvas.place(*look, row, column)
     return [(thing, fill)] if placed else []
 
 
 def _any(rng: np.random.Generator, names: Iterable[str]) -> str:
     names = tuple(names)
     return names[rng.integers(len(names))]
-
-
-def _turn(rng: np.random.Generator) -> tuple[float, float]:
-    """Cosine and sine of any angle.
-
-    Those of 2 arctan t, from −45° to 45°, are (1 − t²)/(1 + t²) and 2t/(1 + t²); the rest are
-    quarter turns.
-    """
-    t = (np.sqrt(2) - 1) * (2 * rng.random() - 1)
-    cos, sin = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
-    for _ in range(rng.integers(4)):
-        cos, sin = -sin, cos
-    return cos, sin
-
-
-def _points(
-    size: int, left: float, top: float, turn: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The centres of size × size pixels as a thing at the origin sees them that is turned so.
-
-    left, top: the upper left corner of the first of them, seen from the thing's place.
-    """
-    cos, sin = turn
-    x, y = left + 0.5 + np.arange(size), top + 0.5 + np.arange(size)[:, None]
-    return cos * x + sin * y, cos * y - sin * x
-
-
-def _mixed(fill: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """fill[0] where ``share`` (h, w) is 0, fill[1] where it is 1: (h, w, 3)."""
-    return fill[0] + share[..., None] * (fill[1] - fill[0])

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinydiff import ops
 from tinydiff.backend import to_numpy
-from tinydiff.data import read_square
+from tinydiff.data import light_on_dark, read_square
 from tinydiff.metrics.features import logits
 from tinydiff.models import CLASSIFIERS
 from tinydiff.training import check_settings, load_run
@@ -57,16 +57,18 @@ class Recogniser:
             path, cls, kind="a classifier", example="examples/classify.py", finished=finished
         )
 
-    def read(self, path: str | os.PathLike) -> np.ndarray:
-        """A picture in a file as it knows them: its centre, uint8 ``image``.
+    def read(self, path: str | os.PathLike, side: int | None = None) -> np.ndarray:
+        """A picture in a file as it knows them: its centre, uint8 ``image``, or of another side.
 
-        What is grey is light on a dark ground in all data sets here: where the border is lighter
-        than a middle grey, as on paper, it is inverted.  Raises as `data.read_square` does.
+        What is grey becomes `light_on_dark`.  Raises as `data.read_square` does.
         """
         grey = self.image[2] == 1
-        picture = read_square(path, self.image[0], grey=grey)
-        border = np.concatenate([picture[[0, -1]].ravel(), picture[:, [0, -1]].ravel()])
-        return 255 - picture if grey and border.mean() > 127 else picture
+        picture = read_square(path, side or self.image[0], grey=grey)
+        return light_on_dark(picture) if grey else picture
+
+    def verdicts(self, images: np.ndarray) -> list[str]:
+        """The most likely class of each picture, uint8 (N, H, W, C), and how likely: "7, 98.3%"."""
+        return [f"{self.classes[p.argmax()]}, {p.max():.1%}" for p in self(images)]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         return to_numpy(ops.softmax(logits(self.model, images)).data)

@@ -10,6 +10,7 @@ from tinydiff.backend import asarray, to_numpy
 from tinydiff.nn import Module, frozen, watching
 from tinydiff.recording import no_grad
 from tinydiff.tensor import Tensor
+from tinydiff.visualize.filters import convolutions
 from tinydiff.visualize.gradient import batches, input_of
 from tinydiff.visualize.target import activation
 
@@ -39,6 +40,18 @@ def answer_shapes(model: Module, images: np.ndarray) -> dict[str, tuple[int, ...
     with watching(note), frozen(model), no_grad():
         model(Tensor(asarray(input_of(model, images[:1]))))
     return shapes
+
+
+def last_of_each_size(model: Module, images: np.ndarray) -> list[str]:
+    """For each size of map that convolutions answer to pictures like these, the last layer to
+    answer so, and so with norm and activation done; in the order of the network.
+
+    Raises ValueError for a model without convolutions.
+    """
+    shapes = answer_shapes(model, images)
+    sizes = {shapes[layer][:2] for layer in convolutions(model)}
+    found = {shape[:2]: path for path, shape in shapes.items() if shape[2:] and shape[:2] in sizes}
+    return list(found.values())
 
 
 def answers(model: Module, images: np.ndarray, layer: str) -> Iterator:

@@ -24,7 +24,7 @@ def grad_cam(model: Module, images: np.ndarray, target: Objective, layer: str) -
     """How much each place of the layer speaks for the target, (N, H, W) like the pictures, ≥ 0.
 
     layer  the path of one that answers with maps (N, h, w, C), between picture and target; usually
-           the last of them
+           the last of `last_of_each_size`
     """
     return np.concatenate([_cam(model, x, target, layer) for x in batches(input_of(model, images))])
 

@@ -58,6 +58,14 @@ def gradient(
     return gradients_at(model, input_of(model, images), target, rule=rule)
 
 
+def has_relu(model: Module, images: np.ndarray, target: Objective) -> bool:
+    """Is there a ReLU between target and picture, whose rules can be used?"""
+    x = Tensor(asarray(input_of(model, images[:1])), requires_grad=True)
+    with frozen(model), relu_rule("plain") as way:
+        grad(target(model, x).sum(), x)
+    return way.passed > 0
+
+
 def gradients_at(
     model: Module, x: np.ndarray, target: Objective, *, rule: str = "plain"
 ) -> np.ndarray:

@@ -4,17 +4,17 @@
                                                                      picture
 
 by Adam, with a rate that falls to zero as a cosine.  Where the layer has kept a thing, it comes
-back; where it has not, the picture is smooth and grey.  Φ is what the layer answers, or, for
-style, which of its channels answer together, wherever that is (`gram`): then it is a picture of
-the same textures.
+back; where it has not, the picture is smooth and grey.  Φ is what the layer answers, or what is
+made of that: for style, which channels answer together (visualize/style.py).
 
-Sources: A. Mahendran and A. Vedaldi, "Understanding Deep Image Representations by Inverting Them",
-2015; L. Gatys et al., "Texture Synthesis Using Convolutional Neural Networks", 2015, section 3.
+Source: A. Mahendran and A. Vedaldi, "Understanding Deep Image Representations by Inverting Them",
+2015.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from tinydiff.visualize.ascent import noise
 from tinydiff.visualize.checks import at_least_one, positive
 from tinydiff.visualize.gradient import input_gradient, input_of
 from tinydiff.visualize.penalty import alpha_norm, penalised, total_variation
-from tinydiff.visualize.target import Objective, activation
+from tinydiff.visualize.target import Objective, activation, activations
 
 
 def answers_of(answer: Tensor) -> Tensor:
@@ -34,11 +34,19 @@ def answers_of(answer: Tensor) -> Tensor:
     return answer.reshape(len(answer), -1)
 
 
-def gram(answer: Tensor) -> Tensor:
-    """G_cd, the mean over places of a_c·a_d: (N, …, C) → (N, C²)"""
-    places = answer.reshape(len(answer), -1, answer.shape[-1])
-    product = ops.matmul(places.transpose((0, 2, 1)), places) / places.shape[1]
-    return product.reshape(len(answer), -1)
+class Wanted(NamedTuple):
+    """Of a picture that is looked for: that a layer answers it as it does others.
+
+    images  whose answers are known, uint8 or floats in [−1, 1]: one, or as many as are looked for
+    layer   that gave them, by its path
+    of      Φ, from the layer's answer (N, …, C) → (N, n)
+    weight  how much that counts
+    """
+
+    images: np.ndarray
+    layer: str
+    of: Callable[[Tensor], Tensor] = answers_of
+    weight: float = 1.0
 
 
 def invert(
@@ -46,10 +54,9 @@ def invert(
     images: np.ndarray,
     layer: str,
     *,
-    of: Callable[[Tensor], Tensor] = answers_of,
     steps: int = 200,
     rate: float = 0.05,
-    smooth: float = 0.01,
+    smooth: float = 0.2,
     bounded: float = 0.01,
     rng: np.random.Generator | None = None,
 ) -> Iterator:
@@ -57,19 +64,33 @@ def invert(
 
     images           whose answers are known, uint8 or floats in [−1, 1]
     layer            that gave them, by its path
-    of               `answers_of`, or `gram`
     rate             of Adam in the first step: by how much a pixel changes
-    smooth, bounded  λ_TV and λ_α
+    smooth, bounded  λ_TV and λ_α; the less a layer has kept, the larger the first should be
     rng              draws the grey noise it begins with; default: the process's own
 
     Raises ValueError for a layer that there is not, or says nothing about these pictures, and what
     `input_gradient` does.
     """
+    start = noise(input_of(model, images).shape, rng=rng)
+    settings = {"steps": steps, "rate": rate, "smooth": smooth, "bounded": bounded}
+    return descend(model, start, [Wanted(images, layer)], **settings)
+
+
+def descend(
+    model: nn.Module,
+    start: np.ndarray,
+    wanted: Sequence[Wanted],
+    *,
+    steps: int,
+    rate: float,
+    smooth: float,
+    bounded: float,
+) -> Iterator:
+    """From the start, (N, H, W, C), to pictures that are answered as is wanted; as `invert`."""
     at_least_one(steps=steps)
-    positive(rate=rate)
-    known = asarray(input_of(model, images))
-    target = penalised(alike(model, known, layer, of), smooth, total_variation)
-    start = asarray(noise(known.shape, rng=rng), known.dtype)
+    positive(rate=rate, smooth=smooth, bounded=bounded)
+    target = penalised(alike(model, wanted), smooth, total_variation)
+    start = asarray(input_of(model, start))
     return _descend(model, start, penalised(target, bounded, alpha_norm), steps, rate)
 
 
@@ -84,15 +105,27 @@ def _descend(model, start, target, steps, rate) -> Iterator:
         yield picture.data.copy()
 
 
-def alike(model: nn.Module, x, layer: str, of: Callable[[Tensor], Tensor]) -> Objective:
-    """−‖Φ(x') − Φ(x)‖²/‖Φ(x)‖², for pictures x' as many as x, arrays of the backend."""
-    with nn.frozen(model), no_grad():
-        known = of(activation(model, Tensor(x), layer)).data
-    size = (known**2).sum(axis=1)
-    if not bool((size > 0).all()):
-        raise ValueError(f"layer {layer!r} answers zeros to a picture: nothing can come back")
+def alike(model: nn.Module, wanted: Sequence[Wanted]) -> Objective:
+    """−Σ weight·‖Φ(x) − Φ₀‖²/‖Φ₀‖², over all that is wanted of x"""
+    known = [_known(model, part) for part in wanted]
 
     def likeness(model: nn.Module, x: Tensor) -> Tensor:
-        return -ops.square(of(activation(model, x, layer)) - known).sum(axis=1) / size
+        total = 0
+        answers = activations(model, x, [part.layer for part in wanted])
+        for part, answer, (aim, size) in zip(wanted, answers, known, strict=True):
+            total = total - part.weight / size * ops.square(part.of(answer) - aim).sum(axis=1)
+        return total
 
     return likeness
+
+
+def _known(model: nn.Module, part: Wanted) -> tuple:
+    """Φ₀ and ‖Φ₀‖²: (N, n), (N,)"""
+    positive(weight=part.weight)
+    with nn.frozen(model), no_grad():
+        x = Tensor(asarray(input_of(model, part.images)))
+        aim = part.of(activation(model, x, part.layer)).data
+    size = (aim**2).sum(axis=1)
+    if not bool((size > 0).all()):
+        raise ValueError(f"layer {part.layer!r} answers zeros to a picture: nothing can come back")
+    return aim, size

@@ -26,6 +26,7 @@ from tinydiff.graph import Node
 from tinydiff.kernels.window import Window
 from tinydiff.nn import AvgPool2d, Conv2d, MaxPool2d, Module, frozen, watching
 from tinydiff.tensor import Tensor, node_of
+from tinydiff.visualize.filters import convolutions
 from tinydiff.visualize.gradient import input_of
 from tinydiff.visualize.target import layer_named
 
@@ -112,6 +113,16 @@ def receptive_field(model: Module, layer: str, images: np.ndarray) -> ReceptiveF
             "(N, h, w, C), and only convolutions and poolings before it may change the resolution"
         )
     return seen[-1]
+
+
+def deepest_within(model: Module, images: np.ndarray, pixels: float) -> str:
+    """The last convolution whose neurons see at most so many pixels a side of pictures like these;
+    the first, if all see more.  Raises ValueError for a model without convolutions."""
+    deepest, *others = convolutions(model)
+    for layer in others:
+        if max(receptive_field(model, layer, images).size) <= pixels:
+            deepest = layer
+    return deepest
 
 
 def _behind(node: Node, maps: dict[Node, _Map]) -> set[Node]:

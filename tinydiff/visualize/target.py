@@ -4,6 +4,7 @@
     Unit("stages.1.conv2", 7)             a channel: the mean over its pixels
     Unit("stages.1.conv2")                a layer: the mean over all its channels and pixels
     logit(7)                              Unit("", 7), for "" is the path of the network itself
+    log_probability(7)                    ln p_7, p the softmax of the logits
 
 An *objective* is a function (model, x) → Tensor (N,): for each picture of the batch x a number that
 depends on that picture alone.  A Unit is one, and wherever a Unit is asked for, any other will do:
@@ -14,10 +15,11 @@ depends on that picture alone.  A Unit is one, and wherever a Unit is asked for,
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 
+from tinydiff import ops
 from tinydiff.nn import Module, watching
 from tinydiff.tensor import Tensor
 
@@ -63,14 +65,33 @@ def logit(label: int) -> Unit:
     return Unit("", label)
 
 
+class _LogProbability(Unit):
+    def of(self, answer: Tensor) -> Tensor:
+        """ln of the softmax of logits (N, C): (N,)"""
+        return ops.log_softmax(answer)[:, checked_channel("", self.channel, answer.shape[-1])]
+
+
+def log_probability(label: int) -> Unit:
+    """How sure a classifier is of a class: it grows with what speaks for this class, and shrinks
+    with what speaks for others, which a logit does not ask about."""
+    return _LogProbability("", label)
+
+
 def activation(model: Module, x: Tensor, layer: str) -> Tensor:
     """What the layer answers when the model sees x: a Tensor in x's graph.
 
     Raises ValueError, and lists the layers there are, if it is none of them, or is not called.
     """
-    with listening(model, layer) as heard:
+    (answer,) = activations(model, x, [layer])
+    return answer
+
+
+def activations(model: Module, x: Tensor, layers: Sequence[str]) -> list[Tensor]:
+    """What each of these layers answers in one and the same call; raises as `activation`."""
+    with contextlib.ExitStack() as stack:
+        heard = [stack.enter_context(listening(model, layer)) for layer in layers]
         model(x)
-    return heard()
+    return [answer() for answer in heard]
 
 
 @contextlib.contextmanager
