@@ -72,7 +72,10 @@ def seen(known: Mapping[str, Recogniser], pictures, y, eps: float, seed: int) ->
         attacked = images.to_uint8(found.pictures, (0, 1))
         likely = recogniser(attacked)
         cells += [dark, attacked]
-        captions += [name, *(f"{recogniser.classes[p.argmax()]} {p.max():.0%}" for p in likely)]
+        captions += [
+            name.removeprefix("defend-"),
+            *(f"{recogniser.classes[p.argmax()]} {p.max():.0%}" for p in likely),
+        ]
     cells = as_cells(np.concatenate(cells), CELL)
     return images.captioned_grid(cells, captions, 1 + len(pictures), scale=1)
 

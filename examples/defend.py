@@ -9,10 +9,10 @@ which keeps the slope of the loss small; squeeze, which does so to the logits; n
 pictures.  ε is how much brighter or darker a pixel may become, of 1 between black and white.
 
 Writes to runs/NAME/ (defend-DEFENCE-DATA by default): table.txt (how many test pictures are seen
-rightly, clean and under each attack; the mean distance to another class in L2, by DeepFool; and of
-how many the class is certain within 0.5 in L2, if the network is smoothed by noise), loss.png, the
-log and checkpoint.  The same command again goes on where it stopped.  examples/defences.py compares
-several such runs.
+rightly, clean and under each attack; the mean distance to another class in L2, as far as one is
+found; and of how many the class is certain within 0.5 in L2, if the network is smoothed by noise),
+loss.png, the log and checkpoint.  The same command again goes on where it stopped.
+examples/defences.py compares several such runs.
 
 With --image it trains nothing: your picture is attacked, so that it may be taken for anything but
 what it is taken for now; MY-attacked.png, beside the checkpoint, shows it before and after.

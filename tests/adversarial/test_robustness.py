@@ -10,6 +10,7 @@ from attacked_nets import affine, some_pictures, undecided
 from tinydiff import adversarial
 from tinydiff.adversarial import Robustness, robustness, robustness_table, under_pgd, usual_eps
 from tinydiff.adversarial.ball import drawn_within
+from tinydiff.adversarial.boundary import crossing
 from tinydiff.backend import asarray, to_numpy
 
 QUERIES = 30  # of the square attack, so that it does not take long
@@ -37,7 +38,6 @@ def test_the_row_is_what_the_attacks_achieve():
     boxed = adversarial.carried_out(
         adversarial.square, model, *some, eps=0.01, queries=QUERIES, rng=rng
     )
-    near = adversarial.carried_out(adversarial.deepfool, model, *some)
     certain = adversarial.Smoothed(model, 0.1).certify(some[0], rng=rng)
 
     def share(seen):
@@ -53,9 +53,6 @@ def test_the_row_is_what_the_attacks_achieve():
     assert row.fgsm == share(fgsm.seen)
     assert row.pgd == pgd(0.01, math.inf) and row.pgd_l2 == pgd(0.01 * 20 / 3, 2)
     assert row.square == share(boxed.seen)
-    fooled = near.seen != some[1]
-    assert fooled[:2].all() and not near.l2[:2].any()
-    assert row.distance == pytest.approx(near.l2[fooled].mean())
     assert row.certified == ((certain.classes == some[1]) & (certain.radii >= 0.08)).mean()
     assert row.certified < (certain.classes == some[1]).mean()
     assert all(0 < value < 0.9 for value in (row.fgsm, row.pgd, row.pgd_l2, row.square))
@@ -78,25 +75,31 @@ def test_forty_steps_of_a_thirtieth_towards_the_worst_corner(rng):
     assert (cosine > 0.8).all()
 
 
-def test_the_distance_is_a_mean_over_what_is_found(monkeypatch):
+def test_the_distance_is_that_of_deepfool_or_less():
+    """On the way to the nearest picture of another class, sought here one by one"""
     model, x, y = a_case()
-    other = np.roll(to_numpy(x), 1, axis=0)
-
-    def half_of_them(model, x, y):
-        z = to_numpy(x).copy()
-        z[::2] = other[::2]
-        return asarray(z)
-
-    monkeypatch.setitem(robustness.__globals__, "deepfool", half_of_them)
-    row = robustness(model, x, y, **SETTINGS | {"few": 20})
-    found = to_numpy(half_of_them(model, x, y))
-    fooled = adversarial.classes_seen(model, found) != y
-    far = np.sqrt(((found - to_numpy(x)) ** 2).sum(axis=(1, 2, 3)))
-    assert 4 < fooled.sum() < 16
-    assert row.distance == pytest.approx(far[fooled].mean(), rel=1e-6)
+    seen = partial(adversarial.classes_seen, model)
+    found = []
+    for i in range(8):
+        others = [k for k in range(20) if y[k] != y[i]]
+        end = min(others, key=lambda k: float(((x[k] - x[i]) ** 2).sum()))
+        one = x[i : i + 1], y[i : i + 1]
+        ways = adversarial.distance_to_boundary(model, *one), crossing(seen, one[0], x[[end]])
+        found.append(0 if seen(one[0]) != one[1] else min(map(float, np.concatenate(ways))))
+    assert found[:2] == [0, 0] and min(found[2:]) > 0
+    assert robustness(model, x, y, **SETTINGS).distance == pytest.approx(np.mean(found), rel=1e-3)
 
 
-def test_where_deepfool_finds_nothing_the_distance_is_infinite(rng):
+def test_where_the_gradient_is_useless_the_nearest_other_picture_tells(monkeypatch):
+    model, x, y = a_case()
+    blind = lambda model, x, y, progress: np.full(len(x), np.inf)
+    by_both = robustness(model, x, y, **SETTINGS).distance
+    monkeypatch.setitem(robustness.__globals__, "distance_to_boundary", blind)
+    by_one = robustness(model, x, y, **SETTINGS).distance
+    assert by_both < by_one < 3
+
+
+def test_where_no_other_class_is_found_the_distance_is_infinite(rng):
     model, _, _ = affine(rng, shape=(2, 2, 1))
     model.linear.bias.data[...] = asarray([1e6, 0, 0, 0, 0])
     x = rng.uniform(0.4, 0.6, (3, 2, 2, 1))

@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from tinydiff.adversarial.black_box import square
-from tinydiff.adversarial.deepfool import deepfool
+from tinydiff.adversarial.boundary import crossing, distance_to_boundary
 from tinydiff.adversarial.gradient import fgsm, pgd
 from tinydiff.adversarial.measure import Outcome, carried_out, classes_seen
 from tinydiff.adversarial.network import counts, positive
 from tinydiff.adversarial.smoothing import Smoothed
+from tinydiff.backend import to_numpy
+from tinydiff.metrics.distances import squared_distances
 from tinydiff.nn import Module
 
 EPS = {"digits": 0.3, "mnist": 0.3, "fashion-mnist": 0.1}
@@ -33,8 +36,8 @@ L2 = 20 / 3  # times ε: as far as PGD in L2 may go
 class Robustness(NamedTuple):
     """Shares of the pictures that are seen rightly, of 1: clean, and under each attack.
 
-    distance   mean distance in L2 to what DeepFool finds, over those for which it finds something:
-               0 for what is taken for something else anyway, and infinite if it finds nothing
+    distance   mean distance to the boundary in L2, or rather the least upper bound that is found;
+               0 for what is taken for something else anyway, and infinite if nothing is found
     certified  of how many the network smoothed by noise is certain, and right, within the radius
     """
 
@@ -76,10 +79,10 @@ def robustness(
     """What the model withstands, measured on pictures x of the classes y.
 
     model          a Module of pictures in [0, 1], (N, H, W, C) → logits (N, K): see `on_pictures`
-    x, y           floats in [0, 1], and the class of each
+    x, y           floats in [0, 1], and the class of each; some of each class
     eps            ε in L∞; in L2 it is 20/3 times as much
     sigma, radius  of the noise that smooths, and what is to be certain, in L2
-    few            the square attack, DeepFool and certificates take long: only for so many
+    few            the square attack, distances and certificates take long: only for so many
     seed           the same, the same numbers
 
     Raises ValueError or TypeError for arguments that do not fit.
@@ -97,8 +100,7 @@ def robustness(
     some = x[:few], y[:few]
     step_by_step = {"seed": seed, "progress": bar("PGD")}
     boxed = carried_out(square, model, *some, eps=eps, rng=rng, progress=bar("square"))
-    near = carried_out(deepfool, model, *some, progress=bar("DeepFool"))
-    fooled = near.seen != some[1]
+    far = _distances(model, x, y, len(some[1]), bar("DeepFool"))
     certain = Smoothed(model, sigma).certify(some[0], rng=rng, progress=bar("noise"))
     return Robustness(
         clean=share(classes_seen(model, x)),
@@ -106,9 +108,19 @@ def robustness(
         pgd=share(under_pgd(model, x, y, eps, **step_by_step).seen),
         pgd_l2=share(under_pgd(model, x, y, L2 * eps, norm=2, **step_by_step).seen),
         square=share(boxed.seen),
-        distance=float(near.l2[fooled].mean()) if fooled.any() else math.inf,
+        distance=float(far[np.isfinite(far)].mean()) if np.isfinite(far).any() else math.inf,
         certified=certain.accuracy(some[1], radius),
     )
+
+
+def _distances(model: Module, x, y: np.ndarray, few: int, progress: str | None) -> np.ndarray:
+    """Of the first few, by DeepFool or on the way to the nearest of x of another class: (few,)"""
+    some, seen = x[:few], partial(classes_seen, model)
+    points = to_numpy(x).reshape(len(x), -1)
+    apart = np.concatenate(list(squared_distances(points[:few], points)))
+    nearest = np.where(y[:few, None] == y, np.inf, apart).argmin(axis=1)
+    across = np.where(seen(some) == y[:few], crossing(seen, some, x[nearest]), 0.0)
+    return np.minimum(across, distance_to_boundary(model, some, y[:few], progress=progress))
 
 
 COLUMNS = "clean", "FGSM", f"PGD-{STEPS}", "PGD in L2", "square *", "distance *", "certified *"
