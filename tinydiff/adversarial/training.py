@@ -12,7 +12,8 @@ with respect to w is that of the maximum (Danskin's theorem), so that one goes d
 
 A network that begins with all of ε may learn nothing but how often each class comes; and one that
 meets nothing but single steps may learn to stop these, and no others (catastrophic overfitting).
-Against both, ε grows from nothing over the first part of the run.
+Against both, ε grows from nothing over the first part of the run.  A long fast run may overfit even
+so: it is to be measured by PGD.
 """
 
 from __future__ import annotations
