@@ -102,7 +102,7 @@ def attack_own(args) -> None:
     before, after = (f"{recogniser.classes[p.argmax()]} {p.max():.0%}" for p in likely)
     path = args.checkpoint.with_name(f"{args.image.stem}-attacked.png")
     verdict = f"{before}, then {after}"
-    sheet = adversarial.before_and_after(x, changed, [verdict], times=0.5 / eps)
+    sheet = adversarial.before_and_after(x, changed, [verdict], times=round(0.5 / eps, 1))
     images.save_png(path, sheet)
     print(f"{verdict} (ε {eps:.3g}).  See {path}.")
 
