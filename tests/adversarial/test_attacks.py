@@ -41,7 +41,7 @@ def test_pictures_meet_the_network_as_it_has_learned_them(rng):
     bytes_ = rng.integers(0, 256, (5, 8, 8, 2), dtype=np.uint8)
     got = adversarial.on_pictures(network)(asarray(to_float(bytes_, (0, 1))))
     np.testing.assert_array_equal(got.numpy(), network(asarray(to_float(bytes_))).numpy())
-    with pytest.raises(TypeError, match="on_pictures: model is a function"):
+    with pytest.raises(TypeError, match="model: expected a Module, got function"):
         adversarial.on_pictures(lambda x: x)
 
 
@@ -399,9 +399,15 @@ def test_carried_out_measures(rng):
     np.testing.assert_allclose(got.l2, np.linalg.norm(d, axis=1), rtol=1e-6)
     np.testing.assert_allclose(got.linf, np.abs(d).max(axis=1), rtol=1e-6)
     assert all(type(a) is np.ndarray for a in got)
-    for wrong, message in (({"batch": 0}, "batch is 0, expected ≥ 1"), ({}, "got none")):
+    for wrong, message in (({"batch": 0}, "batch is 0, expected an int ≥ 1"), ({}, "got none")):
         with pytest.raises(ValueError, match=message):
             adversarial.carried_out(adversarial.fgsm, model, x[:0], y[:0], eps=0.2, **wrong)
+    for batch in (40, 20):
+        with pytest.raises(ValueError, match=r"y has shape \(41,\), expected .* \(40,\)"):
+            adversarial.carried_out(adversarial.fgsm, model, x, [*y, 0], eps=0.2, batch=batch)
+    for asked in (adversarial.classes_seen, adversarial.probabilities):
+        with pytest.raises(TypeError, match="model: expected a Module, got method"):
+            asked(model.forward, x)
 
 
 def test_transfer_is_a_table_of_who_is_fooled_by_what(rng):

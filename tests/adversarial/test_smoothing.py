@@ -281,7 +281,7 @@ def test_progress_counts_the_draws(capsys):
 X = np.full((2, *SHAPE), 0.5, np.float32)
 REFUSED = {
     "no module": (lambda s: Smoothed(lambda x: x, 0.5), TypeError, "model: expected a Module"),
-    "no noise": (lambda s: Smoothed(s.model, 0), ValueError, "sigma is 0, expected > 0"),
+    "no noise": (lambda s: Smoothed(s.model, 0), ValueError, "sigma is 0, expected a number > 0"),
     "a text": (lambda s: Smoothed(s.model, "0.5"), TypeError, "sigma: expected a number"),
     "[-1, 1]": (lambda s: s.certify(2 * X - 2), ValueError, r"x: expected pictures in \[0, 1\]"),
     "one picture": (lambda s: s.counts(X[0], 10), ValueError, "x has shape"),

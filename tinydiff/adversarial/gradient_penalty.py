@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from tinydiff import ops
 from tinydiff.adversarial.ball import steepest
-from tinydiff.adversarial.network import attacking, checked, loss_gradient, positive
+from tinydiff.adversarial.network import attacking, checked, loss_gradient
 from tinydiff.adversarial.pictures import on_pictures
+from tinydiff.checks import positive
 from tinydiff.nn import Module
 from tinydiff.tensor import Tensor
 
