@@ -1,4 +1,4 @@
-"""What a layer checks when it is made, and who is given a network; shapes are checked by the ops."""
+"""What a layer checks when it is made, and whoever is given a network; ops check shapes."""
 
 from numbers import Integral
 
