@@ -18,16 +18,6 @@ FILES = {"inversion.png", "textures.png", "style.png"}
 SIDE, STEP = 32, 168 + 2
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """By the name of the network, a checkpoint that has hardly learned."""
-    out = tmp_path_factory.mktemp("style")
-    for model in ("vgg", "resnet"):
-        ended = call(small_classify(), "--model", model, "--epochs", 1, "--out", out)
-        assert ended.status == 0, ended.err
-    return {model: out / f"{model}-digits" / "checkpoint.npz" for model in ("vgg", "resnet")}
-
-
 def style(*options):
     module = with_few_digits("style", 30)
     module.SIDE = module.TEXTURE = SIDE
@@ -42,8 +32,8 @@ def cells(path, rows, columns):
 
 
 @pytest.mark.parametrize("model", ["vgg", "resnet"])
-def test_paints_what_it_promises(model, trained, here):
-    ended = style(trained[model])
+def test_paints_what_it_promises(model, networks, here):
+    ended = style(networks[model])
     assert ended.status == 0, ended.err
     folder = here / "runs" / f"style-{model}-digits"
     assert everything_in(folder) == FILES
@@ -90,9 +80,9 @@ def test_pictures_of_ones_own_in_colour(here):
 
 
 @pytest.mark.slow
-def test_the_same_seed_the_same_pictures(trained, here):
+def test_the_same_seed_the_same_pictures(networks, here):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        assert style(trained["vgg"], "--name", name, "--seed", seed).status == 0
+        assert style(networks["vgg"], "--name", name, "--seed", seed).status == 0
     for file in FILES:
         a, b, c = ((here / "runs" / n / file).read_bytes() for n in "abc")
         assert a == b != c, file
@@ -108,8 +98,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("command", "message"), REFUSED.items(), ids=list(REFUSED))
-def test_refuses_in_one_sentence_and_leaves_nothing(command, message, trained, here):
+def test_refuses_in_one_sentence_and_leaves_nothing(command, message, networks, here):
     before = everything_in(here)
-    error = style(*command.replace("RUN", str(trained["vgg"])).split()).error()
+    error = style(*command.replace("RUN", str(networks["vgg"])).split()).error()
     assert error.startswith("style.py: ") and message in error
     assert everything_in(here) == before
