@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from attacked_nets import affine, some_pictures, untrained
+from attacked_nets import affine
 
 from tinydiff import adversarial
 from tinydiff.adversarial import Map, Plane, map_of
@@ -143,15 +143,3 @@ def test_colours_are_those_of_classes_and_darker_where_it_is_sure():
     np.testing.assert_allclose(picture[1, 1], [0.4, 0.4, 1])
     assert 0.4 < picture[1, 0, 0] < 0.9
     np.testing.assert_allclose(found.ahead(1), [[0, -1], [0.7, 1]])
-
-
-def test_probabilities_are_the_softmax_in_batches(rng, monkeypatch):
-    monkeypatch.setattr(adversarial.measure, "BATCH", 3)
-    model = untrained()
-    x, _ = some_pictures(rng, 8)
-    got = adversarial.probabilities(model, x)
-    logits = to_numpy(logits_of(model.eval(), x)).astype(np.float64)
-    e = np.exp(logits)
-    np.testing.assert_allclose(got, e / e.sum(axis=1, keepdims=True), rtol=1e-5)
-    assert type(got) is np.ndarray
-    np.testing.assert_array_equal(got.argmax(axis=1), adversarial.classes_seen(model, x))

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+ROUNDING = 1e-6  # by which a picture's pixels may leave [0, 1]
 PALE, FULL = 0.1, 0.6  # how much colour there is where a network guesses, and where it is sure
 
 
@@ -61,10 +62,10 @@ class Plane:
         """What lies at (u, v), points (N, 2), clipped to [0, 1]: (N, H, W, C)"""
         return np.clip(self._at(points), 0, 1).astype(dtype)
 
-    def holds(self, points: np.ndarray, margin: float = 1e-6) -> np.ndarray:
+    def holds(self, points: np.ndarray) -> np.ndarray:
         """Whether what lies at points (N, 2) is a picture before it is clipped: bool (N,)"""
         x = self._at(points).reshape(len(points), -1)
-        return (x.min(axis=1) >= -margin) & (x.max(axis=1) <= 1 + margin)
+        return (x.min(axis=1) >= -ROUNDING) & (x.max(axis=1) <= 1 + ROUNDING)
 
     def _at(self, points: np.ndarray) -> np.ndarray:
         if points.ndim != 2 or points.shape[1] != 2:
