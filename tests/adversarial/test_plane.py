@@ -94,6 +94,11 @@ def test_refuses_what_lies_in_no_plane(rng):
         plane.pictures(np.zeros(2))
     with pytest.raises(ValueError, match=r"pictures: expected shape \(N, \*\(4, 3, 2\)\)"):
         plane.coordinates(plane.origin)
+    found = Map(np.arange(3.0), np.arange(2.0), np.zeros((2, 3, 2)), np.ones((2, 3), bool))
+    with pytest.raises(ValueError, match=r"points: expected shape \(1, 2\), got \(2, 2\)"):
+        found.nearest_other(np.zeros((2, 2)), np.zeros(1, int))
+    with pytest.raises(ValueError, match=r"colours: expected shape \(2, 3\), got \(1, 3\)"):
+        found.coloured(COLOURS[:1])
     for u in (np.zeros(1), np.zeros((2, 2)), np.zeros(0)):
         with pytest.raises(ValueError, match="u, v: expected two places or more each"):
             map_of(plane, lambda x: x, u, np.arange(3.0))

@@ -270,6 +270,9 @@ def test_the_sheet_shows_copies_as_the_network_sees_them(rng):
     sure = adversarial.Certificates(np.array([1, 1]), np.array([0.5, 0.2]))
     differs = (drawn(2, sure) != table).any(axis=(1, 2))
     assert differs.any() and not differs[: 146 + 96].any(), "the other verdict, and only that"
+    one = adversarial.Certificates(sure.classes[:1], sure.radii[:1])
+    with pytest.raises(ValueError, match="certificates: expected 2, one for each picture, got 1"):
+        drawn(2, one)
 
 
 def test_progress_counts_the_draws(capsys):
