@@ -10,7 +10,7 @@ from example_runs import (
     call,
     everything_in,
     pixels,
-    small_classify,
+    vgg_of_my_colours,
     with_few_digits,
     write_pictures,
 )
@@ -104,11 +104,7 @@ def test_one_channel_of_one_layer_and_a_picture_of_ones_own(networks, here):
 
 
 def test_colour_pictures_in_a_folder(here):
-    for brightness in (120, 250):
-        write_pictures(here / "mine" / f"class-{brightness}", 12, brightness)
-    train = ("--data", "mine", "--size", 16, "--model", "vgg", "--epochs", 1)
-    assert call(small_classify(), *train).status == 0
-    checkpoint = here / "runs" / "vgg-mine" / "checkpoint.npz"
+    checkpoint = vgg_of_my_colours(here)
     assert "the model learned from 'mine" in inside(checkpoint).error()
     ended = inside(checkpoint, "--data", "mine")
     assert ended.status == 0, ended.err

@@ -7,9 +7,8 @@ from example_runs import (
     everything_in,
     load,
     pixels,
-    small_classify,
+    vgg_of_my_colours,
     with_few_digits,
-    write_pictures,
 )
 
 from tinydiff import data, metrics, visualize
@@ -62,11 +61,7 @@ def test_textures_are_those_of_the_data():
 
 
 def test_pictures_of_ones_own_in_colour(here):
-    for brightness in (120, 250):
-        write_pictures(here / "mine" / f"class-{brightness}", 12, brightness)
-    train = ("--data", "mine", "--size", 16, "--model", "vgg", "--epochs", 1)
-    assert call(small_classify(), *train).status == 0
-    checkpoint = here / "runs" / "vgg-mine" / "checkpoint.npz"
+    checkpoint = vgg_of_my_colours(here)
     assert "the model learned from 'mine" in style(checkpoint).error()
     images = [here / "mine" / f"class-{n}" / "0.png" for n in (250, 120)]
     ended = style(checkpoint, "--image", images[0], "--style", images[1])
