@@ -42,6 +42,11 @@ def test_a_pixel_belongs_to_what_covers_half_of_it_and_takes_that_share_of_its_c
     assert canvas.pixels()[0, :6, 0].tolist() == [0, 50, 100, 100, 150, 200]
 
 
+def test_what_is_blacker_than_black_is_black():
+    ground = np.float32([-2.9, -0.6, -0.4, 254.6, 255.4, 256.2]).reshape(1, 6, 1)
+    assert Canvas(ground).pixels().ravel().tolist() == [0, 0, 0, 255, 255, 255]
+
+
 @pytest.mark.parametrize(("row", "column"), [(-2, 3), (7, 3), (3, -2), (3, 9), (-1, -1), (6, 8)])
 def test_things_reach_over_the_border(row, column):
     canvas = blank()

@@ -4,7 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
-from attacked_nets import CASES, some_pictures, undecided, untrained
+from attacked_nets import CASES, affine, some_pictures, undecided, untrained
 
 from tinydiff import adversarial, backend, nn
 from tinydiff.adversarial.network import logits_of
@@ -179,22 +179,22 @@ def test_refuses_what_does_not_fit(case, wrong, rng):
 
 WRONG_SETTINGS = {
     "eps": [0, -0.1, np.nan, "0.3", True],
-    "step": [0, -1.0],
+    "step": [0, -1.0, np.inf],
     "steps": [0, 1.5],
     "norm": [1, "inf"],
-    "momentum": [-1.0],
+    "momentum": [-1.0, np.inf],
     "restarts": [0],
     "draws": [0, 1.5],
     "lr": [0],
     "c": [-1.0],
     "search_steps": [0],
-    "confidence": [-1.0],
-    "overshoot": [-0.1],
+    "confidence": [-1.0, np.inf],
+    "overshoot": [-0.1, np.inf],
     "candidates": [1],
     "delta": [1.0, -0.1],
     "rounds": [0],
     "samples": [0],
-    "sigma": [0],
+    "sigma": [0, np.inf],
     "queries": [0],
     "area": [0, 1.5],
 }
@@ -210,9 +210,19 @@ def test_refuses_settings_that_make_no_sense(case, rng):
     fixed = {"model", "x", "y", "targeted", "random_start", "rng"}
     assert set(known) - fixed <= WRONG_SETTINGS.keys()
     for name in known.keys() & WRONG_SETTINGS.keys():
-        for value in WRONG_SETTINGS[name]:
+        values = WRONG_SETTINGS[name]
+        if name == "eps" and known[name].default is inspect.Parameter.empty:
+            values = [*values, np.inf]  # by steps that are a share of it, or from a point within
+        for value in values:
             with pytest.raises((ValueError, TypeError), match=rf"^{name}\b"):
                 attack(model, x, y, **{"eps": case.eps, **case.settings, name: value})
+
+
+def test_one_class_is_none_to_be_taken_for(rng):
+    x, y = some_pictures(rng)
+    one, _, _ = affine(rng, classes=1, shape=x.shape[1:])
+    with pytest.raises(ValueError, match=r"model: answers .* \(1, 1\), expected logits .* K ≥ 2"):
+        adversarial.pgd(one, x.astype(np.float64), 0 * y, eps=0.1)
 
 
 def test_restarts_of_the_same_start_are_refused(rng):

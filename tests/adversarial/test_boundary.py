@@ -95,6 +95,18 @@ def test_bisection_where_nothing_changes(rng):
     assert asked[:2] == [4, 4] and set(asked[2:]) == {2}, "only of those that change"
 
 
+def test_a_class_that_changes_by_chance_changes_at_once(rng):
+    """As `Smoothed` may say something else of the same picture"""
+    x, said = asarray(rng.uniform(0, 1, (3, *SHAPE))), iter(range(9))
+    np.testing.assert_array_equal(crossing(lambda x: np.full(len(x), next(said)), x, x), 0)
+
+
+def test_a_tolerance_that_cannot_be_is_refused_before_the_search(rng, monkeypatch):
+    monkeypatch.setitem(distance_to_boundary.__globals__, "carried_out", None)
+    with pytest.raises(ValueError, match="tolerance is -1"):
+        distance_to_boundary(untrained(), *some_pictures(rng), tolerance=-1)
+
+
 def test_a_plane_of_two_pixels_is_searched_through(rng):
     """A network of two pixels, and for each picture the nearest of all places of another class."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 3))
@@ -118,8 +130,10 @@ def test_a_plane_of_two_pixels_is_searched_through(rng):
 
 def test_refuses_what_does_not_fit(rng):
     x, y = some_pictures(rng)
-    with pytest.raises(ValueError, match="tolerance is 0, expected > 0"):
+    with pytest.raises(ValueError, match="tolerance is 0, expected a number > 0"):
         distance_to_boundary(untrained(), x, y, tolerance=0)
+    with pytest.raises(ValueError, match="tolerance is inf"):
+        crossing(partial(adversarial.classes_seen, untrained()), x, x, tolerance=np.inf)
     with pytest.raises(ValueError, match="y has shape"):
         distance_to_boundary(untrained(), x, y[:-1])
     seen = partial(adversarial.classes_seen, Affine(np.ones((72, 2)), np.zeros(2)))

@@ -309,5 +309,5 @@ def test_refuses_what_are_no_pictures(loss, rng):
         loss(network, 2 * x - 1, y)
     with pytest.raises(TypeError, match="expected floats"):
         loss(network, (255 * x).astype(np.uint8), y)
-    with pytest.raises(TypeError, match="model is a function, expected a Module"):
+    with pytest.raises(TypeError, match="model: expected a Module, got function"):
         loss(lambda x: Tensor(x), x, y)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from attacked_nets import affine, some_pictures, untrained
+from attacked_nets import affine
 
 from tinydiff import adversarial
 from tinydiff.adversarial import Map, Plane, map_of
@@ -94,6 +94,11 @@ def test_refuses_what_lies_in_no_plane(rng):
         plane.pictures(np.zeros(2))
     with pytest.raises(ValueError, match=r"pictures: expected shape \(N, \*\(4, 3, 2\)\)"):
         plane.coordinates(plane.origin)
+    found = Map(np.arange(3.0), np.arange(2.0), np.zeros((2, 3, 2)), np.ones((2, 3), bool))
+    with pytest.raises(ValueError, match=r"points: expected shape \(1, 2\), got \(2, 2\)"):
+        found.nearest_other(np.zeros((2, 2)), np.zeros(1, int))
+    with pytest.raises(ValueError, match=r"colours: expected shape \(2, 3\), got \(1, 3\)"):
+        found.coloured(COLOURS[:1])
     for u in (np.zeros(1), np.zeros((2, 2)), np.zeros(0)):
         with pytest.raises(ValueError, match="u, v: expected two places or more each"):
             map_of(plane, lambda x: x, u, np.arange(3.0))
@@ -143,15 +148,3 @@ def test_colours_are_those_of_classes_and_darker_where_it_is_sure():
     np.testing.assert_allclose(picture[1, 1], [0.4, 0.4, 1])
     assert 0.4 < picture[1, 0, 0] < 0.9
     np.testing.assert_allclose(found.ahead(1), [[0, -1], [0.7, 1]])
-
-
-def test_probabilities_are_the_softmax_in_batches(rng, monkeypatch):
-    monkeypatch.setattr(adversarial.measure, "BATCH", 3)
-    model = untrained()
-    x, _ = some_pictures(rng, 8)
-    got = adversarial.probabilities(model, x)
-    logits = to_numpy(logits_of(model.eval(), x)).astype(np.float64)
-    e = np.exp(logits)
-    np.testing.assert_allclose(got, e / e.sum(axis=1, keepdims=True), rtol=1e-5)
-    assert type(got) is np.ndarray
-    np.testing.assert_array_equal(got.argmax(axis=1), adversarial.classes_seen(model, x))

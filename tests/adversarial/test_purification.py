@@ -169,7 +169,11 @@ def test_removes_what_leads_away_from_the_data():
 
 
 def test_refuses_what_is_no_network():
-    with pytest.raises(TypeError, match="Purified: model is a builtin_function_or_method"):
+    with pytest.raises(TypeError, match="model: expected a Module, got builtin_function_or"):
         Purified(len, sdedit)
+    with pytest.raises(TypeError, match="film: expected a function, got generator"):
+        Purified(Itself(), (x for x in ()))
+    with pytest.raises(ValueError, match="film: expected pictures, the last of them pure, got non"):
+        Purified(Itself(), lambda x, rng: iter(()))(asarray(np.full((1, 2, 2, 1), 0.5)))
     with pytest.raises(ValueError, match=r"x: expected pictures in \[0, 1\]"):
         adversarial.pgd(purified(0.3), asarray(np.full((1, 2, 2, 1), -0.5)), [0], eps=0.1)

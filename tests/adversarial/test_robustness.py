@@ -134,5 +134,7 @@ def test_refused(wrong, message):
     model, x, y = a_case()
     with pytest.raises(ValueError, match=message):
         robustness(model, x, y, **{"eps": 0.1, **wrong})
+    with pytest.raises(ValueError, match=r"y has shape \(21,\)"):
+        robustness(model, x, [*y, 0], eps=0.1)
     with pytest.raises(ValueError, match=r"expected pictures in \[0, 1\]"):
         robustness(model, 2 * x, y, eps=0.1)

@@ -270,6 +270,9 @@ def test_the_sheet_shows_copies_as_the_network_sees_them(rng):
     sure = adversarial.Certificates(np.array([1, 1]), np.array([0.5, 0.2]))
     differs = (drawn(2, sure) != table).any(axis=(1, 2))
     assert differs.any() and not differs[: 146 + 96].any(), "the other verdict, and only that"
+    one = adversarial.Certificates(sure.classes[:1], sure.radii[:1])
+    with pytest.raises(ValueError, match="certificates: expected 2, one for each picture, got 1"):
+        drawn(2, one)
 
 
 def test_progress_counts_the_draws(capsys):
@@ -281,7 +284,7 @@ def test_progress_counts_the_draws(capsys):
 X = np.full((2, *SHAPE), 0.5, np.float32)
 REFUSED = {
     "no module": (lambda s: Smoothed(lambda x: x, 0.5), TypeError, "model: expected a Module"),
-    "no noise": (lambda s: Smoothed(s.model, 0), ValueError, "sigma is 0, expected > 0"),
+    "no noise": (lambda s: Smoothed(s.model, 0), ValueError, "sigma is 0, expected a number > 0"),
     "a text": (lambda s: Smoothed(s.model, "0.5"), TypeError, "sigma: expected a number"),
     "[-1, 1]": (lambda s: s.certify(2 * X - 2), ValueError, r"x: expected pictures in \[0, 1\]"),
     "one picture": (lambda s: s.counts(X[0], 10), ValueError, "x has shape"),

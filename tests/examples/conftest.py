@@ -1,4 +1,4 @@
-"""Pictures to learn from, and two models that have learned from them a little."""
+"""Pictures to learn from, and models that have learned a little."""
 
 import dataclasses
 from pathlib import Path
@@ -10,10 +10,15 @@ from example_runs import (
     STEPS,
     Ended,
     call,
+    small_classify,
     small_ddpm,
     small_detect,
     write_pictures,
 )
+
+import tinydiff as td
+from tinydiff import data
+from tinydiff.metrics import train_classifier
 
 
 @dataclasses.dataclass
@@ -51,6 +56,27 @@ def detector(tmp_path_factory) -> tuple[Path, Ended]:
     ended = call(small_detect(), *DETECT_FEW, "--out", out)
     assert ended.status == 0, ended.err
     return out / "detect", ended
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory) -> dict[str, Path]:
+    """By the name of the network, a checkpoint of digits that has hardly learned."""
+    out = tmp_path_factory.mktemp("networks")
+    for model in ("vgg", "resnet"):
+        ended = call(small_classify(), "--model", model, "--epochs", 1, "--out", out)
+        assert ended.status == 0, ended.err
+    return {model: out / f"{model}-digits" / "checkpoint.npz" for model in ("vgg", "resnet")}
+
+
+@pytest.fixture(scope="session")
+def classifiers(tmp_path_factory) -> list[Path]:
+    """The checkpoints of two classifiers of digits that have learned a little."""
+    out = tmp_path_factory.mktemp("classifiers")
+    recipe = {"kind": "plain", "epochs": 8.0, "batch_size": 20, "lr": 0.02, "widths": (8, 16)}
+    for seed in (0, 1):
+        td.seed(seed)
+        train_classifier(data.digits("train", count=300), out / f"net-{seed}", seed=seed, **recipe)
+    return [out / f"net-{seed}" / "checkpoint.npz" for seed in (0, 1)]
 
 
 @pytest.fixture

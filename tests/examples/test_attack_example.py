@@ -9,9 +9,8 @@ import pytest
 from example_runs import EXAMPLES, call, everything_in, load, pixels
 from PIL import Image
 
-import tinydiff as td
 from tinydiff import adversarial, data, images
-from tinydiff.metrics import Recogniser, train_classifier
+from tinydiff.metrics import Recogniser
 
 FEW = ("--count", 12, "--few", 4, "--small", 0.2)
 SCRIPT = [sys.executable, str(EXAMPLES / "attack.py")]
@@ -27,22 +26,11 @@ def small_attack():
 
 
 @pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    """Those of two classifiers of digits that have learned a little."""
-    out = tmp_path_factory.mktemp("classifiers")
-    recipe = {"kind": "plain", "epochs": 8.0, "batch_size": 20, "lr": 0.02, "widths": (8, 16)}
-    for seed in (0, 1):
-        td.seed(seed)
-        train_classifier(data.digits("train", count=300), out / str(seed), seed=seed, **recipe)
-    return [out / str(seed) / "checkpoint.npz" for seed in (0, 1)]
-
-
-@pytest.fixture(scope="module")
-def attacked(checkpoints, tmp_path_factory):
+def attacked(classifiers, tmp_path_factory):
     out = tmp_path_factory.mktemp("attacks")
-    ended = call(small_attack(), checkpoints[0], *FEW, "--other", checkpoints[1], "--out", out)
+    ended = call(small_attack(), classifiers[0], *FEW, "--other", classifiers[1], "--out", out)
     assert ended.status == 0, ended.err
-    return out / "attack-0", ended
+    return out / "attack-net-0", ended
 
 
 def test_writes_what_it_promises(attacked):
@@ -53,11 +41,11 @@ def test_writes_what_it_promises(attacked):
         assert name in ended.out, name
 
 
-def test_the_table_tells_what_the_attacks_do(attacked, checkpoints):
+def test_the_table_tells_what_the_attacks_do(attacked, classifiers):
     lines = attacked[1].out.splitlines()
     test_set = data.digits("test", count=60)
     x, y = images.to_float(test_set.images[:12], (0, 1)), test_set.labels[:12]
-    model = adversarial.on_pictures(Recogniser.load(checkpoints[0]).model)
+    model = adversarial.on_pictures(Recogniser.load(classifiers[0]).model)
     before = adversarial.classes_seen(model, x) == y
     assert f"{before.mean():.1%}" in lines[2] and lines[2].startswith("no attack")
     (fgsm,) = (line for line in lines if line.startswith("FGSM"))
@@ -75,7 +63,7 @@ def test_one_perturbation_is_shown_before_what_it_does(attacked):
     assert 0.03 < np.abs(change).max() < 0.302
 
 
-def test_the_sheet_shows_before_change_and_after(attacked, checkpoints):
+def test_the_sheet_shows_before_change_and_after(attacked, classifiers):
     table = pixels(attacked[0] / "fooled.png")[..., 0]
     test_set = data.digits("test", count=60)
     before, change, after = (table[-89:-6:3, k : k + 83 : 3] for k in (-269, -179, -89))
@@ -85,15 +73,15 @@ def test_the_sheet_shows_before_change_and_after(attacked, checkpoints):
     assert 0.19 < np.abs(d).max() <= 0.2 + 0.5 / 255
     strong = np.abs(d) > 0.05
     np.testing.assert_array_equal(change[strong], np.where(d > 0, 255, 0)[strong])
-    model = adversarial.on_pictures(Recogniser.load(checkpoints[0]).model)
+    model = adversarial.on_pictures(Recogniser.load(classifiers[0]).model)
     seen = adversarial.classes_seen(model, (after / 255)[None, ..., None].astype(np.float32))
     assert seen != y == adversarial.classes_seen(model, x)
 
 
-def test_fools_on_the_users_own_picture(checkpoints, here):
+def test_fools_on_the_users_own_picture(classifiers, here):
     (here / "run").mkdir()
     copy = here / "run" / "checkpoint.npz"
-    copy.write_bytes(checkpoints[0].read_bytes())
+    copy.write_bytes(classifiers[0].read_bytes())
     images.save_png(here / "my.png", data.digits("test", count=60).images[0], scale=4)
     ended = call(small_attack(), copy, "--image", "my.png", "--target", 3)
     assert ended.status == 0, ended.err
@@ -120,11 +108,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("command", "message"), REFUSED.items(), ids=list(REFUSED))
-def test_refuses_in_one_sentence_and_leaves_nothing(command, message, checkpoints, here):
+def test_refuses_in_one_sentence_and_leaves_nothing(command, message, classifiers, here):
     Image.new("RGB", (64, 64)).save(here / "good.png")
     (here / "text.npz").write_text("hello")
     before = everything_in(here)
-    words = [str(checkpoints[0]) if word == "RUN" else word for word in command.split()]
+    words = [str(classifiers[0]) if word == "RUN" else word for word in command.split()]
     error = call(small_attack(), *words).error()
     assert error.startswith("attack.py: ") and message in error
     assert everything_in(here) == before

@@ -6,7 +6,7 @@ from example_runs import (
     call,
     everything_in,
     pixels,
-    small_classify,
+    vgg_of_my_colours,
     with_few_digits,
     write_pictures,
 )
@@ -18,16 +18,6 @@ FILES = {"classes.png", "classes.gif", "regularisers.png", "channels.png", "drea
 STEP = 84 + 2
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """By the name of the network, a checkpoint that has hardly learned."""
-    out = tmp_path_factory.mktemp("dream")
-    for model in ("vgg", "resnet"):
-        ended = call(small_classify(), "--model", model, "--epochs", 1, "--out", out)
-        assert ended.status == 0, ended.err
-    return {model: out / f"{model}-digits" / "checkpoint.npz" for model in ("vgg", "resnet")}
-
-
 def dream(*options):
     module = with_few_digits("dream", 30)
     module.DREAM = 32
@@ -35,8 +25,8 @@ def dream(*options):
 
 
 @pytest.mark.parametrize("model", ["vgg", "resnet"])
-def test_draws_what_it_promises(model, trained, here):
-    ended = dream(trained[model])
+def test_draws_what_it_promises(model, networks, here):
+    ended = dream(networks[model])
     assert ended.status == 0, ended.err
     folder = here / "runs" / f"dream-{model}-digits"
     assert everything_in(folder) == FILES
@@ -50,29 +40,25 @@ def test_draws_what_it_promises(model, trained, here):
 
 
 @pytest.mark.slow
-def test_the_same_seed_the_same_pictures(trained, here):
+def test_the_same_seed_the_same_pictures(networks, here):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        assert dream(trained["vgg"], "--name", name, "--seed", seed).status == 0
+        assert dream(networks["vgg"], "--name", name, "--seed", seed).status == 0
     for file in FILES:
         a, b, c = ((here / "runs" / n / file).read_bytes() for n in "abc")
         assert a == b != c, file
 
 
-def test_a_picture_of_ones_own(trained, here):
+def test_a_picture_of_ones_own(networks, here):
     image = write_pictures(here / "mine", 1, 250) / "0.png"
-    assert dream(trained["vgg"], "--image", image).status == 0
+    assert dream(networks["vgg"], "--image", image).status == 0
     folder = here / "runs" / "dream-vgg-digits"
-    mine = metrics.Recogniser.load(trained["vgg"]).read(image, 32)
+    mine = metrics.Recogniser.load(networks["vgg"]).read(image, 32)
     large = mine.repeat(2, axis=0).repeat(2, axis=1)
     assert np.array_equal(pixels(folder / "dream.png")[4:68, 4:68, :1], large)
 
 
 def test_colour_pictures_in_a_folder(here):
-    for brightness in (120, 250):
-        write_pictures(here / "mine" / f"class-{brightness}", 12, brightness)
-    train = ("--data", "mine", "--size", 16, "--model", "vgg", "--epochs", 1)
-    assert call(small_classify(), *train).status == 0
-    checkpoint = here / "runs" / "vgg-mine" / "checkpoint.npz"
+    checkpoint = vgg_of_my_colours(here)
     assert "the model learned from 'mine" in dream(checkpoint).error()
     ended = dream(checkpoint, "--data", "mine")
     assert ended.status == 0, ended.err
@@ -88,8 +74,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("command", "message"), REFUSED.items(), ids=list(REFUSED))
-def test_refuses_in_one_sentence_and_leaves_nothing(command, message, trained, here):
+def test_refuses_in_one_sentence_and_leaves_nothing(command, message, networks, here):
     before = everything_in(here)
-    error = dream(*command.replace("RUN", str(trained["vgg"])).split()).error()
+    error = dream(*command.replace("RUN", str(networks["vgg"])).split()).error()
     assert error.startswith("dream.py: ") and message in error
     assert everything_in(here) == before

@@ -10,7 +10,7 @@ from example_runs import (
     call,
     everything_in,
     pixels,
-    small_classify,
+    vgg_of_my_colours,
     with_few_digits,
     write_pictures,
 )
@@ -20,16 +20,6 @@ from tinydiff import data, images, metrics, visualize
 
 FILES = {"filters.png", "activations.png", "patches.png", "attributions.png"}
 STEP = 84 + 2  # pixels from one cell to the next
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """By the name of the network, a checkpoint that has hardly learned."""
-    out = tmp_path_factory.mktemp("inside")
-    for model in ("vgg", "resnet"):
-        ended = call(small_classify(), "--model", model, "--epochs", 1, "--out", out)
-        assert ended.status == 0, ended.err
-    return {model: out / f"{model}-digits" / "checkpoint.npz" for model in ("vgg", "resnet")}
 
 
 def inside(*options):
@@ -44,14 +34,14 @@ def cells(path, rows, columns):
     return parts.transpose(0, 2, 1, 3, 4)
 
 
-def test_draws_what_it_promises(trained, here):
-    ended = inside(trained["vgg"], "--count", 40)
+def test_draws_what_it_promises(networks, here):
+    ended = inside(networks["vgg"], "--count", 40)
     assert ended.status == 0, ended.err
     folder = here / "runs" / "inside-vgg-digits"
     assert everything_in(folder) == FILES
     assert all(name in ended.out for name in FILES)
 
-    recogniser = metrics.Recogniser.load(trained["vgg"])
+    recogniser = metrics.Recogniser.load(networks["vgg"])
     model = recogniser.model
     some = data.digits("test", count=60).images[np.random.default_rng(0).permutation(60)[:40]]
     seen = metrics.predict(model, some)
@@ -84,41 +74,37 @@ def test_draws_what_it_promises(trained, here):
     )
 
 
-def test_the_same_seed_the_same_pictures(trained, here):
+def test_the_same_seed_the_same_pictures(networks, here):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        ended = inside(trained["vgg"], "--count", 6, "--name", name, "--seed", seed)
+        ended = inside(networks["vgg"], "--count", 6, "--name", name, "--seed", seed)
         assert ended.status == 0, ended.err
     a, b, c = ((here / "runs" / n / "attributions.png").read_bytes() for n in "abc")
     assert a == b != c
 
 
-def test_a_network_without_relu(trained, here):
-    ended = inside(trained["resnet"], "--count", 20, "--layer", "stages.1.conv1", "--unit", 3)
+def test_a_network_without_relu(networks, here):
+    ended = inside(networks["resnet"], "--count", 20, "--layer", "stages.1.conv1", "--unit", 3)
     assert "has none named 'stages.1.conv1'; it has" in ended.error()
-    ended = inside(trained["resnet"], "--count", 20)
+    ended = inside(networks["resnet"], "--count", 20)
     assert ended.status == 0, ended.err
     table = pixels(here / "runs" / "inside-resnet-digits" / "attributions.png")
     assert 7 * STEP < table.shape[1] < 9 * STEP
 
 
-def test_one_channel_of_one_layer_and_a_picture_of_ones_own(trained, here):
+def test_one_channel_of_one_layer_and_a_picture_of_ones_own(networks, here):
     image = write_pictures(here / "mine", 1, 250) / "0.png"
     options = ("--image", image, "--layer", "stages.0.conv2", "--unit", 5, "--count", 20)
-    ended = inside(trained["vgg"], *options)
+    ended = inside(networks["vgg"], *options)
     assert ended.status == 0, ended.err
     folder = here / "runs" / "inside-vgg-digits"
-    mine = metrics.Recogniser.load(trained["vgg"]).read(image)
+    mine = metrics.Recogniser.load(networks["vgg"]).read(image)
     table = cells(folder / "attributions.png", 1, 9)
     assert np.array_equal(table[0, 0, ::3, ::3, :1], mine)
     assert cells(folder / "patches.png", 1, 12).shape[0] == 1
 
 
 def test_colour_pictures_in_a_folder(here):
-    for brightness in (120, 250):
-        write_pictures(here / "mine" / f"class-{brightness}", 12, brightness)
-    train = ("--data", "mine", "--size", 16, "--model", "vgg", "--epochs", 1)
-    assert call(small_classify(), *train).status == 0
-    checkpoint = here / "runs" / "vgg-mine" / "checkpoint.npz"
+    checkpoint = vgg_of_my_colours(here)
     assert "the model learned from 'mine" in inside(checkpoint).error()
     ended = inside(checkpoint, "--data", "mine")
     assert ended.status == 0, ended.err
@@ -144,10 +130,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("command", "message"), REFUSED.items(), ids=list(REFUSED))
-def test_refuses_in_one_sentence_and_leaves_nothing(command, message, trained, here):
+def test_refuses_in_one_sentence_and_leaves_nothing(command, message, networks, here):
     (here / "text.npz").write_text("hello")
     before = everything_in(here)
-    error = inside(*command.replace("RUN", str(trained["vgg"])).split()).error()
+    error = inside(*command.replace("RUN", str(networks["vgg"])).split()).error()
     assert error.startswith("inside.py: ")
     assert message in error
     assert everything_in(here) == before

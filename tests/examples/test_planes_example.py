@@ -8,7 +8,6 @@ import pytest
 from example_runs import EXAMPLES, call, everything_in, load, pixels
 from PIL import Image
 
-import tinydiff as td
 from tinydiff import data, images
 from tinydiff.adversarial import classes_seen, distance_to_boundary, on_pictures
 from tinydiff.metrics import Recogniser, train_classifier
@@ -26,21 +25,10 @@ def small_planes():
 
 
 @pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    """Those of two classifiers of digits that have learned a little."""
-    out = tmp_path_factory.mktemp("classifiers")
-    recipe = {"kind": "plain", "epochs": 8.0, "batch_size": 20, "lr": 0.02, "widths": (8, 16)}
-    for seed in (0, 1):
-        td.seed(seed)
-        train_classifier(data.digits("train", count=300), out / f"net-{seed}", seed=seed, **recipe)
-    return [out / f"net-{seed}" / "checkpoint.npz" for seed in (0, 1)]
-
-
-@pytest.fixture(scope="module")
-def looked(checkpoints, tmp_path_factory):
+def looked(classifiers, tmp_path_factory):
     out = tmp_path_factory.mktemp("planes")
-    words = "--other", checkpoints[1], "--count", 30, "--sigma", 0.02, "--out", out
-    ended = call(small_planes(), checkpoints[0], *words)
+    words = "--other", classifiers[1], "--count", 30, "--sigma", 0.02, "--out", out
+    ended = call(small_planes(), classifiers[0], *words)
     assert ended.status == 0, ended.err
     return out / "planes-net-0", ended
 
@@ -54,12 +42,12 @@ def test_writes_what_it_promises(looked):
         assert picture.shape[1] > 800 and len(np.unique(picture.reshape(-1, 4), axis=0)) > 100
 
 
-def test_the_table_tells_how_far_the_boundary_is(looked, checkpoints):
+def test_the_table_tells_how_far_the_boundary_is(looked, classifiers):
     lines = looked[1].out.splitlines()
     assert lines[0].startswith("30 test pictures") and len(lines) == 4
     some = data.first_of(data.digits("test", count=60), 30)
     x, y = images.to_float(some.images, (0, 1)), some.labels
-    for path, line in zip(checkpoints, lines[1:3], strict=True):
+    for path, line in zip(classifiers, lines[1:3], strict=True):
         name, right, near, far, smoothed = line.split()
         assert name == path.parent.name
         model = on_pictures(Recogniser.load(path).model)
@@ -70,9 +58,9 @@ def test_the_table_tells_how_far_the_boundary_is(looked, checkpoints):
         assert float(near) < float(far) and float(smoothed) == pytest.approx(float(far), rel=0.3)
 
 
-def test_the_three_pictures_lie_in_the_first_plane_and_the_view_holds_them(checkpoints, rng):
+def test_the_three_pictures_lie_in_the_first_plane_and_the_view_holds_them(classifiers, rng):
     module = small_planes()
-    model = on_pictures(Recogniser.load(checkpoints[0]).model)
+    model = on_pictures(Recogniser.load(classifiers[0]).model)
     three = images.to_float(data.digits("test", count=60).images[:3], (0, 1))
     (name, plane, view), (other, along, square) = module.planes(model, three, 0)
     assert (name, other) == ("through", "gradient")
@@ -83,11 +71,11 @@ def test_the_three_pictures_lie_in_the_first_plane_and_the_view_holds_them(check
     np.testing.assert_array_equal(square[:, 0], -square[:, 1])
 
 
-def test_looks_at_the_users_own_pictures(checkpoints, here):
+def test_looks_at_the_users_own_pictures(classifiers, here):
     for i in range(3):
         images.save_png(here / f"{i}.png", data.digits("test", count=60).images[i], scale=3)
     words = "--image", "0.png", "1.png", "2.png", "--count", 10, "--name", "mine"
-    ended = call(small_planes(), checkpoints[0], *words)
+    ended = call(small_planes(), classifiers[0], *words)
     assert ended.status == 0, ended.err
     made = {"through.png", "gradient.png", "table.txt"}
     assert everything_in(here / "runs" / "mine") == made
@@ -105,20 +93,20 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("command", "message"), REFUSED.items(), ids=list(REFUSED))
-def test_refuses_in_one_sentence_and_leaves_nothing(command, message, checkpoints, here):
+def test_refuses_in_one_sentence_and_leaves_nothing(command, message, classifiers, here):
     Image.new("RGB", (64, 64)).save(here / "good.png")
     before = everything_in(here)
-    words = [str(checkpoints[0]) if word == "RUN" else word for word in command.split()]
+    words = [str(classifiers[0]) if word == "RUN" else word for word in command.split()]
     error = call(small_planes(), *words).error()
     assert error.startswith("planes.py: ") and message in error
     assert everything_in(here) == before
 
 
-def test_a_network_of_other_classes_is_no_other(checkpoints, pictures, here):
+def test_a_network_of_other_classes_is_no_other(classifiers, pictures, here):
     settings = {"kind": "plain", "epochs": 1.0, "batch_size": 4, "lr": 0.01, "widths": (8, 8)}
     train_classifier(data.image_folder(pictures / "classes", 8), here / "small", seed=0, **settings)
     other = here / "small" / "checkpoint.npz"
-    error = call(small_planes(), checkpoints[0], "--other", other).error()
+    error = call(small_planes(), classifiers[0], "--other", other).error()
     assert "of other pictures or classes than the first" in error
 
 

@@ -8,9 +8,7 @@ import pytest
 from example_runs import EXAMPLES, call, everything_in, load, pixels
 from PIL import Image
 
-import tinydiff as td
 from tinydiff import data, images
-from tinydiff.metrics import train_classifier
 
 SCRIPT = [sys.executable, str(EXAMPLES / "purify.py")]
 
@@ -26,22 +24,12 @@ def small_purify():
 
 
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory):
-    """The checkpoint of a classifier of digits that has learned a little."""
-    out = tmp_path_factory.mktemp("classifier") / "my-digits"
-    recipe = {"kind": "plain", "epochs": 8.0, "batch_size": 20, "lr": 0.02, "widths": (8, 16)}
-    td.seed(0)
-    train_classifier(data.digits("train", count=300), out, seed=0, **recipe)
-    return out / "checkpoint.npz"
-
-
-@pytest.fixture(scope="module")
-def purified(classifier, digits_run, tmp_path_factory):
+def purified(classifiers, digits_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("purified")
     words = "--diffusion", digits_run / "checkpoint.npz", "--count", 12, "--out", out
-    ended = call(small_purify(), classifier, *words)
+    ended = call(small_purify(), classifiers[0], *words)
     assert ended.status == 0, ended.err
-    return out / "purify-my-digits", ended
+    return out / "purify-net-0", ended
 
 
 def test_writes_what_it_promises(purified):
@@ -73,9 +61,9 @@ def test_the_table_tells_of_both_attacks_and_both_networks(purified):
     assert both[1] <= none[1] and far_both[1] < none[1]
 
 
-def test_a_given_strength_is_not_tuned(classifier, digits_run, tmp_path):
+def test_a_given_strength_is_not_tuned(classifiers, digits_run, tmp_path):
     words = "--diffusion", digits_run / "checkpoint.npz", "--count", 4, "--strength", 0.2
-    ended = call(small_purify(), classifier, *words, "--out", tmp_path)
+    ended = call(small_purify(), classifiers[0], *words, "--out", tmp_path)
     assert ended.out.startswith("4 test pictures, strength 0.2 "), ended
 
 
@@ -94,10 +82,10 @@ def test_the_sheet_shows_the_picture_attacked_noised_and_purified(purified):
         assert 0 < np.abs(noised - changed).mean() < 0.1 and np.abs(pure - changed).mean() < 0.1
 
 
-def test_purifies_the_users_own_picture(classifier, digits_run, here):
+def test_purifies_the_users_own_picture(classifiers, digits_run, here):
     (here / "run").mkdir()
     copy = here / "run" / "checkpoint.npz"
-    copy.write_bytes(classifier.read_bytes())
+    copy.write_bytes(classifiers[0].read_bytes())
     images.save_png(here / "my.png", data.digits("test", count=40).images[0], scale=4)
     words = "--diffusion", digits_run / "checkpoint.npz", "--image", "my.png"
     ended = call(small_purify(), copy, *words)
@@ -120,12 +108,12 @@ REFUSED = {
 
 @pytest.mark.parametrize(("command", "message"), REFUSED.items(), ids=list(REFUSED))
 def test_refuses_in_one_sentence_and_leaves_nothing(
-    command, message, classifier, digits_run, runs, here
+    command, message, classifiers, digits_run, runs, here
 ):
     Image.new("RGB", (64, 64)).save(here / "good.png")
     before = everything_in(here)
     places = {
-        "RUN": classifier,
+        "RUN": classifiers[0],
         "SMALL": runs.labelled / "checkpoint.npz",
         "DIGITS": digits_run / "checkpoint.npz",
     }

@@ -7,25 +7,14 @@ from example_runs import (
     everything_in,
     load,
     pixels,
-    small_classify,
+    vgg_of_my_colours,
     with_few_digits,
-    write_pictures,
 )
 
 from tinydiff import data, metrics, visualize
 
 FILES = {"inversion.png", "textures.png", "style.png"}
 SIDE, STEP = 32, 168 + 2
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """By the name of the network, a checkpoint that has hardly learned."""
-    out = tmp_path_factory.mktemp("style")
-    for model in ("vgg", "resnet"):
-        ended = call(small_classify(), "--model", model, "--epochs", 1, "--out", out)
-        assert ended.status == 0, ended.err
-    return {model: out / f"{model}-digits" / "checkpoint.npz" for model in ("vgg", "resnet")}
 
 
 def style(*options):
@@ -42,8 +31,8 @@ def cells(path, rows, columns):
 
 
 @pytest.mark.parametrize("model", ["vgg", "resnet"])
-def test_paints_what_it_promises(model, trained, here):
-    ended = style(trained[model])
+def test_paints_what_it_promises(model, networks, here):
+    ended = style(networks[model])
     assert ended.status == 0, ended.err
     folder = here / "runs" / f"style-{model}-digits"
     assert everything_in(folder) == FILES
@@ -72,11 +61,7 @@ def test_textures_are_those_of_the_data():
 
 
 def test_pictures_of_ones_own_in_colour(here):
-    for brightness in (120, 250):
-        write_pictures(here / "mine" / f"class-{brightness}", 12, brightness)
-    train = ("--data", "mine", "--size", 16, "--model", "vgg", "--epochs", 1)
-    assert call(small_classify(), *train).status == 0
-    checkpoint = here / "runs" / "vgg-mine" / "checkpoint.npz"
+    checkpoint = vgg_of_my_colours(here)
     assert "the model learned from 'mine" in style(checkpoint).error()
     images = [here / "mine" / f"class-{n}" / "0.png" for n in (250, 120)]
     ended = style(checkpoint, "--image", images[0], "--style", images[1])
@@ -90,9 +75,9 @@ def test_pictures_of_ones_own_in_colour(here):
 
 
 @pytest.mark.slow
-def test_the_same_seed_the_same_pictures(trained, here):
+def test_the_same_seed_the_same_pictures(networks, here):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        assert style(trained["vgg"], "--name", name, "--seed", seed).status == 0
+        assert style(networks["vgg"], "--name", name, "--seed", seed).status == 0
     for file in FILES:
         a, b, c = ((here / "runs" / n / file).read_bytes() for n in "abc")
         assert a == b != c, file
@@ -108,8 +93,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("command", "message"), REFUSED.items(), ids=list(REFUSED))
-def test_refuses_in_one_sentence_and_leaves_nothing(command, message, trained, here):
+def test_refuses_in_one_sentence_and_leaves_nothing(command, message, networks, here):
     before = everything_in(here)
-    error = style(*command.replace("RUN", str(trained["vgg"])).split()).error()
+    error = style(*command.replace("RUN", str(networks["vgg"])).split()).error()
     assert error.startswith("style.py: ") and message in error
     assert everything_in(here) == before

@@ -199,7 +199,7 @@ def test_a_judge_that_was_interrupted_is_trained_on(tmp_path, capsys):
     """To the same weights as one that was not."""
     recipe = {"epochs": 1, "batch_size": 20, **SMALL}
     whole = metrics.judge_of(stripes(60, 0), tmp_path / "whole", **recipe)
-    trainer = metrics.classifier_trainer
+    trainer = metrics.classifying.Recipe.trainer
 
     def interrupted(*given, **settings):
         made = trainer(*given, **settings)
@@ -215,7 +215,7 @@ def test_a_judge_that_was_interrupted_is_trained_on(tmp_path, capsys):
         return made
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingStopped, match="2 of 3"):
-        patch.setattr("tinydiff.metrics.classifying.classifier_trainer", interrupted)
+        patch.setattr("tinydiff.metrics.classifying.Recipe.trainer", interrupted)
         metrics.judge_of(stripes(60, 0), tmp_path / "part", **recipe)
     capsys.readouterr()
     td.seed(5)
@@ -275,3 +275,18 @@ def test_a_judge_is_refused_half_trained(tmp_path):
 def test_a_classifier_needs_labels():
     with pytest.raises(ValueError, match="nameless has no labels"):
         metrics.classifier_trainer(Dataset("nameless", PICTURES), 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0, expected an int ≥ 1"),
+        ({"kind": "large"}, "kind is 'large', expected one of plain"),
+        ({"loss_settings": {"eps": 1}}, "loss_settings are {'eps': 1}, and there is no loss"),
+    ],
+)
+def test_a_recipe_is_checked_before_anything_is_made(wrong, message, tmp_path):
+    for make in (metrics.classifier_trainer, metrics.train_classifier):
+        with pytest.raises(ValueError, match=message):
+            make(stripes(60, 0), 3 if make is metrics.classifier_trainer else tmp_path, **wrong)
+    assert not list(tmp_path.iterdir())

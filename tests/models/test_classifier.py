@@ -1,4 +1,4 @@
-"""The small classifier: shapes, gradients, dropout, refusals."""
+"""The small classifier: shapes, learning; and the one of noisy pictures."""
 
 import numpy as np
 import pytest
@@ -29,28 +29,6 @@ def test_one_logit_per_class_and_picture(widths, size):
     )
 
 
-def test_gradients():
-    model = tiny().astype(np.float64)
-    td.gradcheck(model, to_numpy(pictures(dtype=np.float64)))
-    model(pictures(dtype=np.float64)).sum().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None and parameter.grad.any(), name
-
-
-def test_each_picture_is_judged_by_itself():
-    model, x = tiny().astype(np.float64), pictures(dtype=np.float64)
-    y = model(x).numpy()
-    np.testing.assert_allclose(model(x[::-1]).numpy(), y[::-1], atol=1e-12)
-    np.testing.assert_allclose(model(x[1:2]).numpy(), y[1:2], atol=1e-12)
-
-
-def test_dropout_acts_in_training_only():
-    model, x = tiny(dropout=0.5), pictures()
-    assert np.abs(model(x).numpy() - model(x).numpy()).max() > 1e-3
-    model.eval()
-    np.testing.assert_array_equal(model(x).numpy(), model(x).numpy())
-
-
 def test_it_learns():
     """A few steps down its own gradient lower the loss on a batch."""
     model, x, labels = tiny(), pictures(8), asarray([0, 1, 2, 3, 4, 0, 1, 2])
@@ -63,12 +41,6 @@ def test_it_learns():
         model.zero_grad()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
-
-
-@pytest.mark.parametrize("shape", [(3, 6, 9, 1), (6, 9, 2)])
-def test_refused_pictures(shape):
-    with pytest.raises(ValueError, match=r"Classifier: x has shape .*expected \(N, H, W, 2\)"):
-        tiny()(np.zeros(shape, np.float32))
 
 
 # Of noisy pictures

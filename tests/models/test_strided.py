@@ -1,4 +1,4 @@
-"""The cheap network: shapes, a linear layer of all maps, places of larger pictures, refusals."""
+"""The cheap network: a linear layer of all maps, and what it makes of larger pictures."""
 
 import numpy as np
 import pytest
@@ -41,23 +41,8 @@ def test_a_larger_picture_is_judged_by_the_mean_over_its_places():
     np.testing.assert_allclose(alone, maps.mean(axis=(1, 2)), atol=1e-12)
 
 
-def test_gradients():
-    model = tiny().astype(np.float64)
-    td.gradcheck(model, to_numpy(pictures(dtype=np.float64)))
-    model(pictures(dtype=np.float64)).sum().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None and parameter.grad.any(), name
-
-
-def test_dropout_acts_in_training_only():
-    model, x = tiny(dropout=0.5), pictures()
-    assert np.abs(model(x).numpy() - model(x).numpy()).max() > 1e-3
-    model.eval()
-    np.testing.assert_array_equal(model(x).numpy(), model(x).numpy())
-
-
-@pytest.mark.parametrize("shape", [(3, 8, 8, 1), (8, 8, 2), (1, 7, 8, 2), (1, 8, 7, 2)])
-def test_refused_pictures(shape):
+@pytest.mark.parametrize("shape", [(1, 7, 8, 2), (1, 8, 7, 2)])
+def test_pictures_that_are_too_small(shape):
     with pytest.raises(ValueError, match=r"Strided: x has .*\(N, H, W, 2\) with H and W ≥ 8"):
         tiny()(np.zeros(shape, np.float32))
 

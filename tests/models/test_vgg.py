@@ -1,4 +1,4 @@
-"""The plain stack to look inside: its layers' names, shapes, gradients, weights, refusals."""
+"""The plain stack to look inside: its layers' names, its equation, weights, refusals."""
 
 import numpy as np
 import pytest
@@ -51,14 +51,6 @@ def test_is_what_its_equation_says():
     np.testing.assert_allclose(model(asarray(x)).numpy(), logits, atol=1e-12)
 
 
-def test_gradients():
-    model = tiny().astype(np.float64)
-    td.gradcheck(model, to_numpy(pictures(dtype=np.float64)))
-    model(pictures(dtype=np.float64)).sum().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None and parameter.grad.any(), name
-
-
 def test_the_signal_keeps_its_size():
     """He's weights: what a stage answers is about as large as what it is given."""
     td.seed(0)
@@ -72,15 +64,8 @@ def test_the_signal_keeps_its_size():
         x = stage.pool(x)
 
 
-def test_dropout_acts_in_training_only():
-    model, x = tiny(dropout=0.5), pictures()
-    assert np.abs(model(x).numpy() - model(x).numpy()).max() > 1e-3
-    model.eval()
-    np.testing.assert_array_equal(model(x).numpy(), model(x).numpy())
-
-
-@pytest.mark.parametrize("shape", [(3, 8, 8, 1), (8, 8, 2), (1, 3, 8, 2), (1, 8, 3, 2)])
-def test_refused_pictures(shape):
+@pytest.mark.parametrize("shape", [(1, 3, 8, 2), (1, 8, 3, 2)])
+def test_pictures_that_are_too_small(shape):
     with pytest.raises(ValueError, match=r"VGG: x has .*\(N, H, W, 2\) with H and W ≥ 4"):
         tiny()(np.zeros(shape, np.float32))
 

@@ -127,11 +127,11 @@ def test_integrated_gradients_refuse(settings, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"samples": 1.5}, "samples is 1.5, expected an int ≥ 1"),
+        ({"samples": 1.5}, "samples: expected an int, got float"),
         ({"noise": 0}, "noise is 0, expected a number > 0"),
         ({"noise": float("nan")}, "noise is nan"),
     ],
 )
 def test_smooth_grad_refuses(settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         smooth_grad(Small(), pictures(2), logit(0), **settings)

@@ -83,7 +83,7 @@ def test_the_numbers_are_the_largest_of_the_maps():
 def test_refuses(given, message):
     with pytest.raises(ValueError, match=message):
         top_patches(Small(), pictures(2), *given)
-    with pytest.raises(ValueError, match="count must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="count is 0, expected an int ≥ 1"):
         top_patches(Small(), pictures(2), "body.3", [0], count=0)
 
 

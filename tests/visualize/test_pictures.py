@@ -88,7 +88,7 @@ def test_cells_are_in_colour_and_of_one_size():
             "pictures: expected a NumPy array of uint8, got flo",
         ),
         (np.zeros((2, 2, 3), np.uint8), 4, ValueError, r"pictures: expected \(N, H, W, 1 or 3\)"),
-        (np.zeros((1, 2, 2, 3), np.uint8), 0, ValueError, "side must be at least 1, got 0"),
+        (np.zeros((1, 2, 2, 3), np.uint8), 0, ValueError, "side is 0, expected an int ≥ 1"),
     ],
 )
 def test_cells_refuse(pictures, side, error, message):

@@ -44,6 +44,16 @@ def test_patches_are_as_large_as_what_the_neuron_sees():
     assert found.shape == (3, 8, 8, 3)
     with pytest.raises(ValueError, match=r"channel 8: layer 'body\.3' has 0 … 7"):
         preferred_patches(Small(), pictures(1), "body.3", [8])
+    with pytest.raises(ValueError, match="layer 'head': its receptive field is not known"):
+        preferred_patches(Small(), pictures(1), "head", [1])
+
+
+def test_the_strongest_channels_are_those_of_one_picture_in_maps():
+    with pytest.raises(ValueError, match="count is -1, expected an int ≥ 1"):
+        strongest_channels(Small(), pictures(1), "body.3", -1)
+    for some, layer in ((pictures(2), "body.3"), (pictures(1), "head")):
+        with pytest.raises(ValueError, match=f"layer '{layer}' answers .* expected maps"):
+            strongest_channels(Small(), some, layer, 2)
 
 
 def test_a_film_becomes_pictures():

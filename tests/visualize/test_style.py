@@ -107,6 +107,11 @@ REFUSED = {
     "steps is 0, expected an int ≥ 1": {"steps": 0},
     "smooth is -1, expected a number > 0": {"smooth": -1},
     "images: expected \\(N, H, W, C\\)": {"style": pictures(1)[0]},
+    "images: expected one whose answers of 'body.0' are known, or 2": {
+        "content": pictures(2),
+        "style": pictures(3),
+    },
+    "images: expected one whose answers .* or 1 .* got 2": {"style": pictures(2)},
 }
 
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from tinydiff import ops
 from tinydiff.adversarial.ball import project, steepest
-from tinydiff.adversarial.network import attacking, checked, counts, is_fooled, one_hot, positive
+from tinydiff.adversarial.network import attacking, checked, is_fooled, one_hot
 from tinydiff.backend import xp
+from tinydiff.checks import at_least_one, positive
 from tinydiff.nn import Module
 from tinydiff.tensor import Tensor, grad
 
@@ -42,7 +43,7 @@ def gradient_ascent(
     Raises ValueError or TypeError for arguments that do not fit.
     """
     x, y = checked(model, x, y, eps)
-    counts(steps=steps)
+    at_least_one(steps=steps)
     positive(step=step)
     result, left = xp.array(x), np.arange(len(x))
     with attacking(model, x):

@@ -25,16 +25,9 @@ import numpy as np
 
 from tinydiff import backend
 from tinydiff.adversarial.ball import project, steepest
-from tinydiff.adversarial.network import (
-    attacking,
-    checked,
-    counts,
-    is_fooled,
-    logits_of,
-    margin,
-    positive,
-)
+from tinydiff.adversarial.network import attacking, checked, is_fooled, logits_of, margin
 from tinydiff.backend import randn, to_numpy, xp
+from tinydiff.checks import at_least_one, positive
 from tinydiff.nn import Module
 from tinydiff.tensor import Tensor
 
@@ -62,9 +55,9 @@ def nes(
     sigma    σ, how far it asks around
     """
     x, y = checked(model, x, y, eps, norm)
-    counts(steps=steps, samples=samples)
+    at_least_one(steps=steps, samples=samples)
     step = 2.5 * eps / steps if step is None else step
-    positive(step=step, sigma=sigma)
+    positive(eps=eps, step=step, sigma=sigma)
     way = 1.0 if targeted else -1.0  # of the margin
     result, left = xp.array(x), np.arange(len(x))
     with attacking(model, x):
@@ -108,8 +101,8 @@ def square(
     area     the first squares' share of the picture
     """
     x, y = checked(model, x, y, eps)
-    counts(queries=queries)
-    positive(area=area)
+    at_least_one(queries=queries)
+    positive(eps=eps, area=area)
     if area > 1:
         raise ValueError(f"area is {area}, expected a share of the picture, ≤ 1")
     rng = backend.rng if rng is None else rng

@@ -22,8 +22,9 @@ import numpy as np
 from tinydiff.adversarial.ball import length
 from tinydiff.adversarial.deepfool import deepfool
 from tinydiff.adversarial.measure import carried_out, classes_seen
-from tinydiff.adversarial.network import pictures, positive
+from tinydiff.adversarial.network import pictures
 from tinydiff.backend import asarray, to_numpy, xp
+from tinydiff.checks import positive
 from tinydiff.nn import Module
 
 
@@ -34,11 +35,13 @@ def distance_to_boundary(
 
     model     a Module of pictures in [0, 1], (N, H, W, C) → logits (N, K): see `on_pictures`
     x, y      floats in [0, 1], and the class of each
-    progress  what to call it in a progress bar; None shows none
+    tolerance, progress  how far behind the boundary it may stop, as in `crossing`; and what to call
+              it in a progress bar, None shows none
 
     An upper bound, along the way to what DeepFool finds; 0 where y is not seen as it is, infinite
     where DeepFool finds nothing.  Raises ValueError or TypeError for arguments that do not fit.
     """
+    positive(tolerance=tolerance)
     found = carried_out(deepfool, model, x, y, progress=progress)
     seen = partial(classes_seen, model)
     return np.where(seen(x) == y, crossing(seen, x, found.pictures, tolerance=tolerance), 0.0)
@@ -69,7 +72,7 @@ def crossing(seen: Callable, x, end, *, tolerance: float = 1e-4) -> np.ndarray:
     )
     far = to_numpy(length(way, 2)).reshape(-1)
     low, high = np.zeros(len(left)), np.ones(len(left))  # shares of the way
-    for _ in range(max(0, math.ceil(math.log2(far.max() / tolerance)))):
+    for _ in range(math.ceil(math.log2(max(1.0, far.max() / tolerance)))):
         middle = (low + high) / 2
         z = xp.clip(x + asarray(middle)[:, None, None, None] * way, 0, 1)
         changed = seen(z.astype(end.dtype)) != before

@@ -18,8 +18,9 @@ import numpy as np
 
 from tinydiff import ops
 from tinydiff.adversarial.ball import length, project
-from tinydiff.adversarial.network import attacking, checked, counts, margin, positive
+from tinydiff.adversarial.network import attacking, checked, margin
 from tinydiff.backend import to_numpy, xp
+from tinydiff.checks import at_least_one, positive
 from tinydiff.nn import Module
 from tinydiff.tensor import Tensor, grad
 
@@ -53,9 +54,9 @@ def carlini_wagner(
     Raises ValueError or TypeError for arguments that do not fit.
     """
     x, y = checked(model, x, y, eps)
-    counts(steps=steps, search_steps=search_steps)
+    at_least_one(steps=steps, search_steps=search_steps)
     positive(lr=lr, c=c)
-    if not confidence >= 0:
+    if not 0 <= confidence < math.inf:
         raise ValueError(f"confidence is {confidence}, expected ≥ 0")
     n = len(x)
     best, least = xp.array(x), np.full(n, np.inf)

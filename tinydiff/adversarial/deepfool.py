@@ -18,14 +18,9 @@ import math
 import numpy as np
 
 from tinydiff.adversarial.ball import length, project
-from tinydiff.adversarial.network import (
-    attacking,
-    checked,
-    counts,
-    is_fooled,
-    logits_of,
-)
+from tinydiff.adversarial.network import attacking, checked, is_fooled, logits_of
 from tinydiff.backend import to_numpy, xp
+from tinydiff.checks import at_least_one
 from tinydiff.nn import Module
 from tinydiff.tensor import Tensor, grad
 
@@ -55,10 +50,10 @@ def deepfool(
     Raises ValueError or TypeError for arguments that do not fit.
     """
     x, y = checked(model, x, y, eps)
-    counts(steps=steps, candidates=candidates)
+    at_least_one(steps=steps, candidates=candidates)
     if candidates < 2:
         raise ValueError(f"candidates is {candidates}, expected ≥ 2: what is seen, and another")
-    if not overshoot >= 0:
+    if not 0 <= overshoot < math.inf:
         raise ValueError(f"overshoot is {overshoot}, expected ≥ 0")
     result, moved, left = xp.array(x), xp.zeros_like(x), np.arange(len(x))
     with attacking(model, x):

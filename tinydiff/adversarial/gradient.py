@@ -23,16 +23,9 @@ from functools import partial
 import numpy as np
 
 from tinydiff.adversarial.ball import drawn_within, projection, steepest
-from tinydiff.adversarial.network import (
-    attacking,
-    checked,
-    counts,
-    is_fooled,
-    logits_of,
-    loss_gradient,
-    positive,
-)
+from tinydiff.adversarial.network import attacking, checked, is_fooled, logits_of, loss_gradient
 from tinydiff.backend import xp
+from tinydiff.checks import at_least_one, positive
 from tinydiff.nn import Module
 
 
@@ -79,10 +72,10 @@ def pgd(
     that do not fit.
     """
     x, y = checked(model, x, y, eps, norm)
-    counts(steps=steps, restarts=restarts, draws=draws)
+    at_least_one(steps=steps, restarts=restarts, draws=draws)
     step = 2.5 * eps / steps if step is None else step
-    positive(step=step)
-    if not momentum >= 0:
+    positive(eps=eps, step=step)
+    if not 0 <= momentum < math.inf:
         raise ValueError(f"momentum is {momentum}, expected ≥ 0")
     if restarts > 1 and not random_start:
         raise ValueError(f"restarts={restarts} of the same start: expected random_start=True, or 1")

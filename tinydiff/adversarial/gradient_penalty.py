@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from tinydiff import ops
 from tinydiff.adversarial.ball import steepest
-from tinydiff.adversarial.network import attacking, checked, loss_gradient, positive
+from tinydiff.adversarial.network import attacking, checked, loss_gradient
 from tinydiff.adversarial.pictures import on_pictures
+from tinydiff.checks import positive
 from tinydiff.nn import Module
 from tinydiff.tensor import Tensor
 
@@ -31,7 +32,8 @@ def gradient_penalty_loss(
     x, labels  pictures, floats in [0, 1], and the class of each
     done       how far the run is, which is all the same here
     weight     λ, of a slope by brightness
-    h          how far it looks, as Euclidean distance
+    h          how far it looks, as Euclidean distance; the difference of what is much nearer drowns
+               in float32's rounding
 
     Raises ValueError or TypeError for arguments that do not fit.
     """

@@ -10,9 +10,11 @@ import numpy as np
 
 from tinydiff import ops
 from tinydiff.adversarial.ball import length
-from tinydiff.adversarial.network import attacking, counts, logits_of, pictures
+from tinydiff.adversarial.network import attacking, labels, logits_of, pictures
 from tinydiff.backend import asarray, to_numpy, xp
+from tinydiff.checks import at_least_one
 from tinydiff.nn import Module
+from tinydiff.nn.checks import is_module
 from tinydiff.team import team_of
 
 BATCH = 250
@@ -33,17 +35,27 @@ class Outcome(NamedTuple):
 
 
 def classes_seen(model: Module, x) -> np.ndarray:
-    """The most likely class of each picture, int64 (N,) on the host."""
+    """The most likely class of each picture, int64 (N,) on the host.
+
+    model  a Module of pictures in [0, 1], (N, H, W, C) → logits (N, K): see `on_pictures`
+    x      floats in [0, 1]
+
+    Raises ValueError or TypeError for arguments that do not fit.
+    """
     return _answers(model, x, lambda logits: logits.argmax(axis=1)).astype(np.int64)
 
 
 def probabilities(model: Module, x) -> np.ndarray:
-    """How likely each class is in each picture, (N, K) on the host: the softmax of the logits."""
+    """How likely each class is in each picture, (N, K) on the host: the softmax of the logits.
+
+    The arguments, and what is raised, are as of `classes_seen`.
+    """
     return _answers(model, x, lambda logits: ops.softmax(logits).data)
 
 
 def _answers(model: Module, x, read: Callable) -> np.ndarray:
     """What is read from the logits of all pictures, a batch at a time"""
+    is_module(model)
     x = pictures(x)
     with attacking(model, x):
         parts = [read(logits_of(model, x[i : i + BATCH])) for i in range(0, len(x), BATCH)]
@@ -62,16 +74,19 @@ def carried_out(
 ) -> Outcome:
     """attack(model, x, y, **settings), a batch at a time.
 
+    x, y      pictures (N, H, W, C) and a class for each, as the attack takes them
     batch     how many pictures that is
     progress  what to call it in a progress bar; None shows none
 
-    Raises ValueError or TypeError for a batch below 1, for no pictures, and as the attack does.
+    Raises ValueError or TypeError for a batch below 1, for no pictures, unless there is a class for
+    each, and as the attack does.
     """
     from tqdm import tqdm  # see tinydiff/training/progress.py
 
-    counts(batch=batch)
+    at_least_one(batch=batch)
     if not len(x):
         raise ValueError("x: expected pictures, got none")
+    y = labels(y, len(x))
     parts = []
     with (
         team_of(model),
@@ -91,6 +106,7 @@ def transfer(attack: Callable, models: Sequence[Module], x, y, **settings) -> np
     """The share of pictures that each model still sees rightly, (M, M).
 
     Row i: of those that ``attack`` made against model i; column j: as model j sees them.
+    The arguments, and what is raised, are as of `carried_out`.
     """
     rows = []
     for model in models:

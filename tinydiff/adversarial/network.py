@@ -10,14 +10,15 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from numbers import Real
 
 import numpy as np
 
 from tinydiff import backend, kernels, ops
 from tinydiff.adversarial.ball import NORMS
 from tinydiff.backend import xp
+from tinydiff.checks import positive
 from tinydiff.nn import Module, frozen
+from tinydiff.nn.checks import is_module
 from tinydiff.ops.checks import integers
 from tinydiff.recording import no_grad, recording
 from tinydiff.team import team_of
@@ -42,38 +43,49 @@ def attacking(model: Module, x) -> Iterator[None]:
 def checked(model: Module, x, y, eps: float, norm: float = math.inf) -> tuple:
     """The pictures as an array of the backend and the labels as one of the host, or an error.
 
-    Raises TypeError or ValueError as `asked` does, and unless y are integers (N,) below K, eps > 0,
-    and the norm one of ``NORMS``.
+    Raises TypeError or ValueError as `asked` does, and unless y are integers (N,) below K, eps > 0
+    (`math.inf` for as far as it takes), and the norm one of ``NORMS``.
     """
-    positive(eps=eps)
+    if eps != math.inf:
+        positive(eps=eps)
     if norm not in NORMS:
         raise ValueError(f"norm is {norm!r}, expected math.inf or 2")
     x, classes = asked(model, x)
-    y = backend.to_numpy(integers(y))
-    if y.dtype.kind not in "iu":
-        raise TypeError(f"y: expected classes as integers, got {y.dtype}")
-    if y.shape != x.shape[:1]:
-        raise ValueError(f"y has shape {y.shape}, expected a class for each picture, ({len(x)},)")
+    y = labels(y, len(x))
     if not 0 <= y.min() <= y.max() < classes:
         raise ValueError(
             f"y: classes run from {y.min()} to {y.max()}, the model knows 0 … {classes - 1}"
         )
-    return x, y.astype(np.int64)
+    return x, y
+
+
+def labels(y, pictures: int) -> np.ndarray:
+    """y, a class for each of so many pictures, as int64 (N,) on the host, or an error.
+
+    Raises TypeError for other than integers, ValueError for another shape.
+    """
+    y = backend.to_numpy(integers(y))
+    if y.dtype.kind not in "iu":
+        raise TypeError(f"y: expected classes as integers, got {y.dtype}")
+    if y.shape != (pictures,):
+        raise ValueError(f"y has shape {y.shape}, expected a class for each picture, ({pictures},)")
+    return y.astype(np.int64)
 
 
 def asked(model: Module, x) -> tuple:
     """The pictures as an array of the backend, and how many classes the model knows.
 
     Raises TypeError or ValueError unless the model is a Module whose answer to (N, H, W, C) is
-    (N, K), and x `pictures`.
+    (N, K), K ≥ 2, and x `pictures`.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model: expected a Module, got {type(model).__name__}")
+    is_module(model)
     x = pictures(x)
     with frozen(model), no_grad():
         answer = model(x[:1]).shape
-    if len(answer) != 2:
-        raise ValueError(f"model: answers a picture with shape {answer}, expected logits (1, K)")
+    if len(answer) != 2 or answer[1] < 2:
+        raise ValueError(
+            f"model: answers a picture with shape {answer}, expected logits (1, K), K ≥ 2"
+        )
     return x, answer[1]
 
 
@@ -88,24 +100,6 @@ def pictures(x):
     if not 0 <= low <= high <= 1:  # written so that NaN fails too
         raise ValueError(f"x: expected pictures in [0, 1], got {low:.4g} … {high:.4g}")
     return x
-
-
-def positive(**settings: float) -> None:
-    """Raise ValueError or TypeError that names the setting which is not a number > 0."""
-    for name, value in settings.items():
-        if not isinstance(value, Real) or isinstance(value, bool):
-            raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-        if not value > 0:
-            raise ValueError(f"{name} is {value}, expected > 0")
-
-
-def counts(**settings: int) -> None:
-    """Raise ValueError or TypeError that names the setting which is not an int ≥ 1."""
-    for name, value in settings.items():
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
-            raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"{name} is {value}, expected ≥ 1")
 
 
 def logits_of(model: Module, x):

@@ -5,6 +5,7 @@ The networks here learned from [−1, 1].  This is the only place where one beco
 """
 
 from tinydiff.nn import Module
+from tinydiff.nn.checks import is_module
 from tinydiff.tensor import Tensor
 
 
@@ -20,7 +21,9 @@ class OnPictures(Module):
 
 
 def on_pictures(model: Module) -> OnPictures:
-    """The network, which takes [−1, 1], as a function of pictures in [0, 1]: see `OnPictures`."""
-    if not isinstance(model, Module):
-        raise TypeError(f"on_pictures: model is a {type(model).__name__}, expected a Module")
+    """The network, which takes [−1, 1], as a function of pictures in [0, 1]: see `OnPictures`.
+
+    Raises TypeError unless it is a Module.
+    """
+    is_module(model)
     return OnPictures(model)

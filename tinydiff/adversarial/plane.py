@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+ROUNDING = 1e-6  # by which a picture's pixels may leave [0, 1]
 PALE, FULL = 0.1, 0.6  # how much colour there is where a network guesses, and where it is sure
 
 
@@ -61,10 +62,10 @@ class Plane:
         """What lies at (u, v), points (N, 2), clipped to [0, 1]: (N, H, W, C)"""
         return np.clip(self._at(points), 0, 1).astype(dtype)
 
-    def holds(self, points: np.ndarray, margin: float = 1e-6) -> np.ndarray:
+    def holds(self, points: np.ndarray) -> np.ndarray:
         """Whether what lies at points (N, 2) is a picture before it is clipped: bool (N,)"""
         x = self._at(points).reshape(len(points), -1)
-        return (x.min(axis=1) >= -margin) & (x.max(axis=1) <= 1 + margin)
+        return (x.min(axis=1) >= -ROUNDING) & (x.max(axis=1) <= 1 + ROUNDING)
 
     def _at(self, points: np.ndarray) -> np.ndarray:
         if points.ndim != 2 or points.shape[1] != 2:
@@ -93,7 +94,10 @@ class Map(NamedTuple):
         """The place of the grid nearest to each point (N, 2) that is not seen as its class: (N, 2)
 
         NaN where there is none, the point itself where it lies in such a place.
+        Raises ValueError unless there is a class for each point.
         """
+        if points.shape != (len(classes), 2):
+            raise ValueError(f"points: expected shape ({len(classes)}, 2), got {points.shape}")
         seen, step = self.shares.argmax(axis=-1), (self.u[1] - self.u[0], self.v[1] - self.v[0])
         result = np.full(points.shape, np.nan)
         for i, point in enumerate(points):
@@ -108,9 +112,13 @@ class Map(NamedTuple):
     def coloured(self, colours: np.ndarray) -> np.ndarray:
         """A picture, (H, W, 3) in [0, 1]: a colour for each class, darker where it is surer
 
-        colours  (K, 3) in [0, 1]
+        colours  (K, 3) in [0, 1], or more
+
+        Raises ValueError for fewer than there are classes.
         """
         classes = self.shares.shape[-1]
+        if len(colours) < classes or colours.shape[1:] != (3,):
+            raise ValueError(f"colours: expected shape ({classes}, 3), got {colours.shape}")
         sure = (self.shares.max(axis=-1, keepdims=True) - 1 / classes) / (1 - 1 / classes)
         strength = PALE + (FULL - PALE) * sure
         return 1 - strength * (1 - colours[self.shares.argmax(axis=-1)])

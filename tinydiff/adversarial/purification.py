@@ -30,6 +30,7 @@ import numpy as np
 
 from tinydiff.backend import xp
 from tinydiff.nn import Module
+from tinydiff.nn.checks import is_module
 from tinydiff.tensor import Tensor
 
 
@@ -41,18 +42,25 @@ class Purified(Module):
             in [−1, 1]: partial(sdedit, denoise, schedule=schedule, strength=0.4)
     rng     draws the noise, the process's generator by default
 
-    In backward x̂ is taken for x.  Raises TypeError unless model is a Module.
+    In backward x̂ is taken for x.  Raises TypeError unless model is a Module and film can be
+    called.
     """
 
     def __init__(self, model: Module, film: Callable, *, rng: np.random.Generator | None = None):
-        if not isinstance(model, Module):
-            raise TypeError(f"Purified: model is a {type(model).__name__}, expected a Module")
+        is_module(model)
+        if not callable(film):
+            raise TypeError(f"film: expected a function, got {type(film).__name__}")
         self.model, self.film, self.rng = model, film, rng
 
     def purify(self, x):
-        """Pictures in [0, 1] made pure: an array like x, (N, H, W, C), without a graph."""
-        pure = deque(self.film(2 * x - 1, rng=self.rng), maxlen=1).pop()
-        return xp.clip((pure + 1) / 2, 0, 1)
+        """Pictures in [0, 1] made pure: an array like x, (N, H, W, C), without a graph.
+
+        Raises ValueError if the film has no pictures.
+        """
+        last = deque(self.film(2 * x - 1, rng=self.rng), maxlen=1)
+        if not last:
+            raise ValueError("film: expected pictures, the last of them pure, got none")
+        return xp.clip((last[0] + 1) / 2, 0, 1)
 
     def forward(self, x) -> Tensor:
         x = x if isinstance(x, Tensor) else Tensor(x)

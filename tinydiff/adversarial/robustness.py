@@ -21,9 +21,10 @@ from tinydiff.adversarial.black_box import square
 from tinydiff.adversarial.boundary import crossing, distance_to_boundary
 from tinydiff.adversarial.gradient import fgsm, pgd
 from tinydiff.adversarial.measure import Outcome, carried_out, classes_seen
-from tinydiff.adversarial.network import counts, positive
+from tinydiff.adversarial.network import labels
 from tinydiff.adversarial.smoothing import Smoothed
 from tinydiff.backend import to_numpy
+from tinydiff.checks import at_least_one, positive
 from tinydiff.metrics.distances import squared_distances
 from tinydiff.nn import Module
 
@@ -35,6 +36,9 @@ L2 = 20 / 3  # times ε: as far as PGD in L2 may go
 
 class Robustness(NamedTuple):
     """Shares of the pictures that are seen rightly, of 1: clean, and under each attack.
+
+    What is taken for something else when clean counts as what it is taken for under the attack:
+    by chance that may be right.
 
     distance   mean distance to the boundary in L2, or rather the least upper bound that is found;
                0 for what is taken for something else anyway, and infinite if nothing is found
@@ -88,8 +92,8 @@ def robustness(
     Raises ValueError or TypeError for arguments that do not fit.
     """
     positive(eps=eps, sigma=sigma, radius=radius)
-    counts(few=few)
-    rng, y = np.random.default_rng(seed), np.asarray(y)
+    at_least_one(few=few)
+    rng, y = np.random.default_rng(seed), labels(y, len(x))
 
     def share(found: np.ndarray) -> float:
         return float((found == y[: len(found)]).mean())

@@ -49,7 +49,11 @@ def noisy_copies(
     classes       their names
 
     The network sees what leaves [0, 1]; here it is cut off.  Returns a picture, uint8 (H', W', 3).
+    Raises ValueError unless there is a certificate for each picture, and what `Smoothed.look` does.
     """
+    known = len(certificates.classes)
+    if known != len(x):
+        raise ValueError(f"certificates: expected {len(x)}, one for each picture, got {known}")
     cells, captions = [], []
     for picture, c, radius in zip(x, *certificates, strict=True):
         copies, seen = smoothed.look(np.stack([picture] * COPIES), rng=rng)

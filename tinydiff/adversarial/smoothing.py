@@ -28,7 +28,9 @@ import numpy as np
 from tinydiff.adversarial import network
 from tinydiff.adversarial.binomial import check_level, lower_bound, two_sided
 from tinydiff.backend import randn, to_numpy, xp
+from tinydiff.checks import at_least_one, positive
 from tinydiff.nn import Module
+from tinydiff.nn.checks import is_module
 
 ABSTAIN = -1  # no class: the draws do not tell, or not surely enough
 BATCH = 500  # noisy pictures that the network is asked about at a time
@@ -62,9 +64,8 @@ class Smoothed:
     """
 
     def __init__(self, model: Module, sigma: float):
-        if not isinstance(model, Module):
-            raise TypeError(f"model: expected a Module, got {type(model).__name__}")
-        network.positive(sigma=sigma)
+        is_module(model)
+        positive(sigma=sigma)
         self.model, self.sigma = model, sigma
 
     def look(self, x, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +94,7 @@ class Smoothed:
         from tqdm import tqdm  # see tinydiff/training/progress.py
 
         x, classes = network.asked(self.model, x)
-        network.counts(draws=draws)
+        at_least_one(draws=draws)
         copies = len(x) * draws  # of the first picture, then of the second …
         total = xp.zeros(len(x) * classes, np.int32)  # on a GPU, add.at knows no int64
         with (
@@ -146,7 +147,7 @@ class Smoothed:
                 would flatter it
         draws   R is σ Φ⁻¹(α^(1/draws)) at most, where they all agree
         """
-        network.counts(select=select, draws=draws)
+        at_least_one(select=select, draws=draws)
         check_level(alpha)
         chosen = self.counts(x, select, rng=rng, progress=progress).argmax(axis=1)
         found = self.counts(x, draws, rng=rng, progress=progress)[np.arange(len(x)), chosen]

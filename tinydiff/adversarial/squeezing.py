@@ -16,9 +16,10 @@ import numpy as np
 
 from tinydiff import ops
 from tinydiff.adversarial.ball import moved
-from tinydiff.adversarial.network import pictures, positive
+from tinydiff.adversarial.network import pictures
 from tinydiff.adversarial.pictures import on_pictures
 from tinydiff.backend import randn
+from tinydiff.checks import positive
 from tinydiff.nn import Module
 from tinydiff.tensor import Tensor
 

@@ -22,8 +22,8 @@ import numpy as np
 
 from tinydiff import ops
 from tinydiff.adversarial.gradient import pgd
-from tinydiff.adversarial.network import positive
 from tinydiff.adversarial.pictures import on_pictures
+from tinydiff.checks import positive
 from tinydiff.nn import Module
 from tinydiff.tensor import Tensor
 

@@ -18,8 +18,9 @@ import numpy as np
 from tinydiff import backend
 from tinydiff.adversarial.ball import moved, rounded, shrink
 from tinydiff.adversarial.deepfool import deepfool
-from tinydiff.adversarial.network import attacking, checked, counts, is_fooled, logits_of
+from tinydiff.adversarial.network import attacking, checked, is_fooled, logits_of
 from tinydiff.backend import xp
+from tinydiff.checks import at_least_one, positive
 from tinydiff.nn import Module
 
 
@@ -45,7 +46,8 @@ def universal_perturbation(
     Raises ValueError or TypeError for arguments that do not fit.
     """
     x, y = checked(model, x, y, eps, norm)
-    counts(rounds=rounds)
+    at_least_one(rounds=rounds)
+    positive(eps=eps)
     if not 0 <= delta < 1:
         raise ValueError(f"delta is {delta}, expected 0 ≤ delta < 1")
     rng = backend.rng if rng is None else rng

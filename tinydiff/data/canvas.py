@@ -65,8 +65,8 @@ class Canvas:
         return True
 
     def pixels(self) -> np.ndarray:
-        """The picture as bytes."""
-        return np.rint(self.image).astype(np.uint8)
+        """The picture as bytes: uint8 (H, W, C), what leaves 0 … 255 cut off."""
+        return np.rint(self.image).clip(0, 255).astype(np.uint8)
 
     def boxes(self) -> np.ndarray:
         """Around what each thing shows: float32 (n, 4), (x0, y0, x1, y1), half-open."""

@@ -43,7 +43,7 @@ def shades(rng: np.random.Generator, name: str, patterned: bool) -> np.ndarray:
 
 
 def background(rng: np.random.Generator) -> np.ndarray:
-    """Two shades of a tinted grey, (2, 3)."""
+    """Two shades of a tinted grey, float32 (2, 3); one in many is a little below 0."""
     low, high = _GREYS
     grey = low + (high - low) * rng.random()
     tint = _TINT * (2 * rng.random((2, 3)) - 1)

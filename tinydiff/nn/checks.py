@@ -1,6 +1,14 @@
-"""What a layer checks when it is made; shapes of inputs are checked by the ops."""
+"""What a layer checks when it is made, and whoever is given a network; ops check shapes."""
 
 from numbers import Integral
+
+from tinydiff.nn.module import Module
+
+
+def is_module(model) -> None:
+    """Raise TypeError unless the model is a Module."""
+    if not isinstance(model, Module):
+        raise TypeError(f"model: expected a Module, got {type(model).__name__}")
 
 
 def at_least_one(layer: str, **sizes: int) -> None:

@@ -55,7 +55,7 @@ def last_of_each_size(model: Module, images: np.ndarray) -> list[str]:
 
 
 def answers(model: Module, images: np.ndarray, layer: str) -> Iterator:
-    """The same, a batch at a time, as arrays of the backend."""
+    """`activation_maps`, a batch at a time, as arrays of the backend."""
     for x in batches(input_of(model, images)):
         with frozen(model), no_grad():
             answer = activation(model, Tensor(x), layer).data

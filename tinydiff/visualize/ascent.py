@@ -20,9 +20,9 @@ import numpy as np
 
 from tinydiff import backend, ops
 from tinydiff.backend import asarray, xp
+from tinydiff.checks import at_least_one, positive
 from tinydiff.nn import Module
 from tinydiff.tensor import Tensor
-from tinydiff.visualize.checks import at_least_one, positive
 from tinydiff.visualize.gradient import input_gradient, input_of
 from tinydiff.visualize.regularise import Regulariser, clip
 from tinydiff.visualize.target import Objective, Unit, activation

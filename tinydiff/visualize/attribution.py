@@ -18,9 +18,9 @@ from __future__ import annotations
 import numpy as np
 
 from tinydiff.backend import randn, to_numpy
+from tinydiff.checks import at_least_one, positive
 from tinydiff.images import to_input
 from tinydiff.nn import Module
-from tinydiff.visualize.checks import at_least_one, positive
 from tinydiff.visualize.gradient import gradient, gradients_at, input_of
 from tinydiff.visualize.target import Objective
 

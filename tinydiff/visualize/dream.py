@@ -19,11 +19,11 @@ import numpy as np
 
 from tinydiff import ops
 from tinydiff.backend import asarray, to_numpy
+from tinydiff.checks import at_least_one, positive
 from tinydiff.nn import Module, frozen
 from tinydiff.recording import no_grad
 from tinydiff.tensor import Tensor
 from tinydiff.visualize.ascent import ascend, jittered
-from tinydiff.visualize.checks import at_least_one, positive
 from tinydiff.visualize.gradient import input_of
 from tinydiff.visualize.target import Objective, activation
 

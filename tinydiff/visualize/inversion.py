@@ -20,10 +20,10 @@ import numpy as np
 
 from tinydiff import nn, ops, optim
 from tinydiff.backend import asarray, xp
+from tinydiff.checks import at_least_one, positive
 from tinydiff.recording import no_grad
 from tinydiff.tensor import Tensor
 from tinydiff.visualize.ascent import noise
-from tinydiff.visualize.checks import at_least_one, positive
 from tinydiff.visualize.gradient import input_gradient, input_of
 from tinydiff.visualize.penalty import alpha_norm, penalised, total_variation
 from tinydiff.visualize.target import Objective, activation, activations
@@ -86,10 +86,19 @@ def descend(
     smooth: float,
     bounded: float,
 ) -> Iterator:
-    """From the start, (N, H, W, C), to pictures that are answered as is wanted; as `invert`."""
+    """From the start, (N, H, W, C), to pictures that are answered as is wanted; as `invert`.
+
+    Raises, too, ValueError unless each of the wanted has one picture, or as many as the start.
+    """
     at_least_one(steps=steps)
     positive(rate=rate, smooth=smooth, bounded=bounded)
     target = penalised(alike(model, wanted), smooth, total_variation)
+    for part in wanted:
+        if len(part.images) not in (1, len(start)):
+            raise ValueError(
+                f"images: expected one whose answers of {part.layer!r} are known, or {len(start)} "
+                f"as are looked for, got {len(part.images)}"
+            )
     start = asarray(input_of(model, start))
     return _descend(model, start, penalised(target, bounded, alpha_norm), steps, rate)
 

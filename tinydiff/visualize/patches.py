@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinydiff.backend import to_numpy
+from tinydiff.checks import at_least_one
 from tinydiff.nn import Module
 from tinydiff.visualize.activations import answers
 from tinydiff.visualize.gradient import gradient
@@ -56,8 +57,7 @@ def top_patches(
     layer     the path of one that answers with maps; raises what `receptive_field` does
     channels  None for all
     """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+    at_least_one(count=count)
     field = receptive_field(model, layer, images)
     numbers, places = [], []
     for answer in answers(model, images, layer):

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tinydiff import ops
+from tinydiff.checks import positive
 from tinydiff.nn import Module
 from tinydiff.tensor import Tensor
-from tinydiff.visualize.checks import positive
 from tinydiff.visualize.target import Objective
 
 EPS = 1e-6  # under a root, whose slope at 0 has no end

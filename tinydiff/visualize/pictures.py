@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinydiff.checks import at_least_one
 from tinydiff.images import to_uint8
 
 
@@ -59,8 +60,7 @@ def as_cells(pictures: np.ndarray, side: int) -> np.ndarray:
         raise TypeError(f"pictures: expected a NumPy array of uint8, got {kind}")
     if pictures.ndim != 4 or 0 in pictures.shape or pictures.shape[3] not in (1, 3):
         raise ValueError(f"pictures: expected (N, H, W, 1 or 3), got shape {pictures.shape}")
-    if side < 1:
-        raise ValueError(f"side must be at least 1, got {side}")
+    at_least_one(side=side)
     height, width = pictures.shape[1:3]
     longest = max(height, width)
     sizes = [max(1, side * n // longest) for n in (height, width)]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinydiff.checks import at_least_one
 from tinydiff.nn import Module
 from tinydiff.visualize.activations import activation_maps
 from tinydiff.visualize.ascent import ascend, noise, one_each
@@ -28,9 +29,13 @@ def strongest_channels(model: Module, picture: np.ndarray, layer: str, count: in
     layer    the path of one that answers with maps; a convolution's answers count from 0 on
 
     At most ``count``, the strongest first.
+    Raises TypeError or ValueError for a count below 1, several pictures, or a layer of features.
     """
-    (maps,) = np.maximum(activation_maps(model, picture, layer), 0)
-    return np.argsort(-maps.std(axis=(0, 1)), kind="stable")[:count].tolist()
+    at_least_one(count=count)
+    maps = np.maximum(activation_maps(model, picture, layer), 0)
+    if len(maps) != 1 or maps.ndim != 4:
+        raise ValueError(f"layer {layer!r} answers {maps.shape}, expected maps (1, h, w, channels)")
+    return np.argsort(-maps[0].std(axis=(0, 1)), kind="stable")[:count].tolist()
 
 
 def preferred_patches(
@@ -48,12 +53,14 @@ def preferred_patches(
     layer   the path of one that answers with maps
     steps   of gradient ascent from grey noise, with decay, and a blur in every fourth
     rng     draws the noise; default: the process's own
+
+    Raises what `receptive_field`, `one_each` and `ascend` do.
     """
+    field = receptive_field(model, layer, images)
     height, width = activation_maps(model, images[:1], layer).shape[1:3]
     place = height // 2, width // 2
     target = one_each([Unit(layer, channel, place) for channel in channels])
     start = noise((len(channels), *images.shape[1:]), rng=rng)
     after = [every(4, blur(0.6)), decay(0.05), clip]
     found = last(ascend(model, start, target, steps=steps, after=after), layer)
-    field = receptive_field(model, layer, images)
     return np.stack([field.crop(x, place) for x in found])

@@ -20,8 +20,8 @@ from collections.abc import Callable
 import numpy as np
 
 from tinydiff.backend import xp
+from tinydiff.checks import at_least_one, positive
 from tinydiff.ops.resample import both_axes
-from tinydiff.visualize.checks import at_least_one, positive
 
 Regulariser = Callable
 

@@ -21,6 +21,7 @@ from numbers import Integral
 
 from tinydiff import ops
 from tinydiff.nn import Module, watching
+from tinydiff.nn.checks import is_module
 from tinydiff.tensor import Tensor
 
 Objective = Callable[[Module, Tensor], Tensor]
@@ -120,9 +121,9 @@ def listening(model: Module, layer: str) -> Iterator[Callable[[], Tensor]]:
 
 
 def layer_named(model: Module, layer: str) -> Module:
-    """The module of this path, "" for the model.  ValueError, with those there are, if none has."""
-    if not isinstance(model, Module):
-        raise TypeError(f"model: expected a Module, got {type(model).__name__}")
+    """The module of this path, "" for the model.  ValueError, with those there are, if none has;
+    TypeError unless the model is a Module."""
+    is_module(model)
     modules = dict(model.named_modules())
     if layer not in modules:
         names = ", ".join(path for path in modules if path)
