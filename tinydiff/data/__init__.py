@@ -6,6 +6,7 @@ pictures: ``image_folder``.  Each returns a ``Dataset``, a class for each pictur
 ``Batches`` and ``ordered`` draw from both.  ``load_drawn`` reads what examples/sample.py has drawn,
 ``read_picture`` and ``read_square`` a picture in a file.  ``train_and_test`` finds what to learn
 classes from, and what to test that on; ``first_of`` takes some pictures of all classes.
+``Tokenizer`` makes numbers of captions.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from tinydiff.data.scattered import scattered_digits
 from tinydiff.data.scenes import NOTHING, Scene, Scenes, semantic_masks
 from tinydiff.data.shapes import shapes
 from tinydiff.data.splits import first_of, hold_out, learned_from, short_name, train_and_test
+from tinydiff.data.tokens import NO_CAPTION, PAD, Tokenizer
 
 MNIST_LIKE: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
     {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
@@ -39,11 +41,14 @@ __all__ = [
     "LABELLED",
     "MNIST_LIKE",
     "NOTHING",
+    "NO_CAPTION",
+    "PAD",
     "Batches",
     "Dataset",
     "DatasetNotFoundError",
     "Scene",
     "Scenes",
+    "Tokenizer",
     "cifar10",
     "digits",
     "fashion_mnist",
