@@ -11,6 +11,7 @@ from tinydiff.models.localiser import LocaliserNetwork
 from tinydiff.models.mask_head import MaskDetector, MaskHead
 from tinydiff.models.resnet import ResNet
 from tinydiff.models.segmenter import EncoderDecoder, FullResolution, SlidingWindow
+from tinydiff.models.text_encoder import TextEncoder
 from tinydiff.models.unet import UNet
 from tinydiff.models.vgg import VGG
 
