@@ -19,6 +19,7 @@ from tinydiff.data.digits import digits
 from tinydiff.data.download import DatasetNotFoundError
 from tinydiff.data.drawn import is_drawn, load_drawn
 from tinydiff.data.folder import image_folder
+from tinydiff.data.held_out import held_out
 from tinydiff.data.mnist import fashion_mnist, mnist
 from tinydiff.data.picture import read_picture, read_square
 from tinydiff.data.scattered import scattered_digits
@@ -26,6 +27,7 @@ from tinydiff.data.scenes import NOTHING, Scene, Scenes, semantic_masks
 from tinydiff.data.shapes import shapes
 from tinydiff.data.splits import first_of, hold_out, learned_from, short_name, train_and_test
 from tinydiff.data.tokens import NO_CAPTION, PAD, Tokenizer
+from tinydiff.data.world import SIMPLE, World
 
 MNIST_LIKE: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
     {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
@@ -43,16 +45,19 @@ __all__ = [
     "NOTHING",
     "NO_CAPTION",
     "PAD",
+    "SIMPLE",
     "Batches",
     "Dataset",
     "DatasetNotFoundError",
     "Scene",
     "Scenes",
     "Tokenizer",
+    "World",
     "cifar10",
     "digits",
     "fashion_mnist",
     "first_of",
+    "held_out",
     "hold_out",
     "image_folder",
     "is_drawn",

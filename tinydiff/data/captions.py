@@ -67,16 +67,23 @@ def describe(
     if len(things) == 2 and things[0] != things[1]:
         said = relation(boxes[:2], covered)
         said = REVERSE[said] if first else said
-        return " ".join([_article(things[first]), said, _article(things[1 - first])])
+        return tell([things[first], things[1 - first]], said)
     if len(things) <= 2:
-        return count(map(str, things))
+        return tell(things)
     if len(things) <= 4:
         return count(f"{thing.colour} {thing.shape}" for thing in things)
     return count(thing.shape for thing in things)
 
 
+def tell(things: Sequence[Thing], relation: str = "") -> str:
+    """The sentence about one thing, two alike, or two and how the first lies to the second."""
+    if relation:
+        return f"{_article(things[0])} {relation} {_article(things[1])}"
+    return count(map(str, things))
+
+
 def parse(caption: str) -> tuple[tuple[Thing, ...], str]:
-    """Back from a sentence about one or two things: these, and how the first lies to the second.
+    """Back from a sentence about one or two things to what `tell` was told.
 
     The relation is "" of one thing, and of two that are alike.  Raises ValueError for a sentence
     about something else.
