@@ -69,12 +69,22 @@ class Pipeline:
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Pipeline:
+    def load(
+        cls,
+        path: str | os.PathLike,
+        *,
+        finished: bool = False,
+        example: str = "examples/ddpm.py",
+    ) -> Pipeline:
         """From the checkpoint of a training run, with its averaged weights.
 
-        Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
+        finished  refuse a run that has not come to its end
+        example   the script that trains it, for the error
+
+        Raises FileNotFoundError, CheckpointError for a file that holds no such run, or HalfTrained.
         """
-        return load_run(path, cls, kind="a diffusion model", example="examples/ddpm.py")
+        kind = "a diffusion model"
+        return load_run(path, cls, kind=kind, example=example, finished=finished)
 
     def learned_from(self, known: Collection[str]) -> str:
         """Which of the data sets ``known`` by name it learned from; ValueError if from another."""

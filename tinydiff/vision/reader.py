@@ -25,6 +25,7 @@ from tinydiff.data.world import World
 APART = 42.0  # half of the least distance between a thing's colour and the ground's
 CROWD = 40.0  # shades so near each other are one colour
 SMALLEST = 20  # pixels of a thing
+MOST = 8  # colours that are looked for
 MISFIT = 0.12  # of its area: above that, something is no shape
 _FINE = 200  # points a side, to measure the outlines
 _TURNS = 48  # in a whole one
@@ -64,9 +65,10 @@ class Reader:
     def _layers(self, x: np.ndarray, ground: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Each colour (3,) that things have here, and its opacity (H, W)."""
         colours, left = [], np.linalg.norm(x - ground, axis=2) > APART
-        while np.count_nonzero(left) >= SMALLEST:
+        while np.count_nonzero(left) >= SMALLEST and len(colours) < MOST:
             pixels = x[left]
-            near = np.linalg.norm(pixels[:, None] - pixels, axis=2) < CROWD
+            size = (pixels**2).sum(axis=1)
+            near = size[:, None] - 2 * pixels @ pixels.T + size < CROWD**2
             crowd = near[near.sum(axis=1).argmax()]
             if np.count_nonzero(crowd) < SMALLEST // 2:
                 break
