@@ -43,6 +43,13 @@ def test_nothing_is_cut_off_nor_hidden_nor_patterned(simple):
             assert counts.max() > 0.6 * counts.sum(), colours
 
 
+@pytest.mark.parametrize("cut", [True, False])
+def test_nothing_is_in_front_of_anything_unless_it_may_be(cut):
+    scenes = shapes(count=60, side=32, objects=2, world=World(sizes=("",), cut=cut))
+    relations = {parse(caption)[1] for caption in scenes.captions}
+    assert ("behind" in relations or "in front of" in relations) == cut
+
+
 def test_all_sentences_of_a_world():
     world = World(("circle", "cross"), ("red",), ("", "small"), ("above", "behind"))
     captions = world.captions()
