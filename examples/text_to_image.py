@@ -92,14 +92,12 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
     td.seed(args.seed)
     learned = {"world": WORLD, "keep": lambda caption: not held_out(caption, seed=PAIRS)}
     scenes = data.shapes("train", args.scenes, side=SIDE, objects=(1, 2), **learned)
-    # Each sentence is a class of pictures: what the network is told of it are its words.
-    captions, labels = np.unique(scenes.captions, return_inverse=True)
-    dataset = data.Dataset(scenes.name, scenes.images, labels, tuple(captions.tolist()))
+    dataset = scenes.by_caption()  # what the network is told of a class are the words of its name
     settings = {
-        "data": scenes.name,
-        "scenes": len(scenes),
+        "data": dataset.name,
+        "scenes": len(dataset),
         "pairs": PAIRS,
-        "image": scenes.images.shape[1:],
+        "image": dataset.images.shape[1:],
         "classes": (),
         "words": words,
         "unet": NETWORK,
@@ -112,7 +110,7 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
     }
     pipeline = Pipeline(settings)
     model, diffusion = pipeline.model, pipeline.diffusion
-    tokens = pipeline.tokenizer.encode(captions.tolist())
+    tokens = pipeline.tokenizer.encode(dataset.classes)
     trainer = training.Trainer(
         model,
         lambda x, label: diffusion.training_loss(model, x, cond=tokens[label]),
@@ -122,9 +120,8 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
         ema=optim.EMA(model, decay=max(0.0, 1 - 5 / args.steps)),  # over the last fifth
         clip=1.0,
     )
-    print(
-        f"{len(dataset)} scenes, {len(captions)} sentences, {model.num_parameters():,} parameters"
-    )
+    sizes = f"{len(dataset.classes)} sentences, {model.num_parameters():,} parameters"
+    print(f"{len(dataset)} scenes, {sizes}")
     for _ in training.train(trainer, args.steps, folder, settings=settings):
         pass
     print(f"trained {training.minutes(folder, BATCH):.1f} minutes, up to step {trainer.step}")
