@@ -17,6 +17,7 @@ the checkpoint.  --evaluate draws sentences that are held out, measures in each 
 of which colours are where, and writes held-out.png and guidance.png.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ import tinydiff as td
 from tinydiff import data, images, metrics, optim, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.data import held_out
+from tinydiff.data.captions import parse
 from tinydiff.data.tokens import split_words
 from tinydiff.diffusion import Pipeline
 
@@ -131,22 +133,36 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
 
 def evaluate(pipeline: Pipeline, folder: Path, args) -> None:
     """How often is a sentence about things never seen together true of what is drawn?"""
-    rng = np.random.default_rng(args.seed)
-    new = [caption for caption in WORLD.captions() if held_out(caption, seed=PAIRS)]
-    captions = rng.choice(new, args.pictures, replace=args.pictures > len(new)).tolist()
+    real = data.shapes("test", args.pictures, side=SIDE, objects=2, world=WORLD)
+    report("real scenes", real.images, real.captions)
+    new = chosen(args, lambda caption: held_out(caption, seed=PAIRS))
     shares = {aspect: [] for aspect in ASPECTS}
     for scale in SCALES:
-        drawn = draw(pipeline, captions, scale, args.seed)
-        told = vision.what_is_so(drawn, captions, WORLD)
-        found = {aspect: metrics.share(getattr(told, aspect)) for aspect in ASPECTS}
-        for aspect, estimate in found.items():
+        drawn = draw(pipeline, new, scale, args.seed)
+        for aspect, estimate in report(f"new sentences, w = {scale:g}", drawn, new).items():
             shares[aspect].append((estimate.value, estimate.error))
-        print(f"w = {scale:g}: " + ", ".join(f"{name} {e:.1%}" for name, e in found.items()))
-        if scale == args.guidance or scale == SCALES[-1]:
-            table = images.captioned_grid(drawn[:24], captions[:24], 6, scale=6)
-            images.save_png(folder / "held-out.png", table)
+    drawn = draw(pipeline, new[:24], args.guidance, args.seed)
+    images.save_png(folder / "held-out.png", images.captioned_grid(drawn, new[:24], 6, scale=6))
+    known = chosen(args, lambda caption: parse(caption)[1] and not held_out(caption, seed=PAIRS))
+    drawn = draw(pipeline, known, args.guidance, args.seed)
+    report(f"known pairs, w = {args.guidance:g}", drawn, known)
     plots.save_panels(folder / "guidance.png", SCALES, {"what is so": shares}, xlabel="guidance w")
     print(f"See held-out.png and guidance.png in {folder}.")
+
+
+def chosen(args, these: Callable[[str], bool]) -> list[str]:
+    """So many of the sentences, all different if there are enough."""
+    some = [caption for caption in WORLD.captions() if these(caption)]
+    rng = np.random.default_rng(args.seed)
+    return rng.choice(some, args.pictures, replace=args.pictures > len(some)).tolist()
+
+
+def report(name: str, drawn: np.ndarray, captions) -> dict[str, metrics.Estimate]:
+    """Print what is so in the pictures."""
+    told = vision.what_is_so(drawn, captions, WORLD)
+    found = {aspect: metrics.share(getattr(told, aspect)) for aspect in ASPECTS}
+    print(f"{name}: " + ", ".join(f"{aspect} {e:.1%}" for aspect, e in found.items()))
+    return found
 
 
 def parse_arguments():

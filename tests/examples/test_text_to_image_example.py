@@ -97,12 +97,16 @@ def test_measures_sentences_that_are_held_out(learned, here):
     assert ended.status == 0, ended.err
     files = {"drawn.png", "held-out.png", "guidance.png"}
     assert everything_in(here / "text-to-image") == files
-    found = re.findall(r"^w = (.): colours .* shapes .* things .* relations", ended.out, re.M)
-    assert found == ["1", "3"]
-    assert len(seen) == 2 and seen[0][1] == seen[1][1]
-    assert not np.array_equal(seen[0][0], seen[1][0])
-    for caption in seen[0][1]:
-        assert held_out(caption, seed=module.PAIRS)
+    found = re.findall(r"^(.*): colours .* shapes .* things .* relations", ended.out, re.M)
+    new = ["new sentences, w = 1", "new sentences, w = 3"]
+    assert found == ["real scenes", *new, "known pairs, w = 3"]
+    (_, real), (once, captions), (again, same), (_, known) = seen
+    assert captions == same and not np.array_equal(once, again)
+    assert "real scenes: colours 100.0%" in ended.out
+    assert all(held_out(caption, seed=module.PAIRS) for caption in captions)
+    assert not any(held_out(caption, seed=module.PAIRS) for caption in known)
+    assert all(parse(caption)[1] for caption in known)
+    assert [len(c) for c in (real, captions, known)] == [2, 2, 2]
 
 
 def test_nothing_that_is_held_out_is_learned_from(here, monkeypatch):
