@@ -41,7 +41,7 @@ SHOWN = (
     "a white cross",
 )
 NETWORK = {
-    "base_channels": 64,
+    "base_channels": 48,
     "channel_mults": (1, 2),
     "num_res_blocks": 1,
     "attention_levels": (1,),
