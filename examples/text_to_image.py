@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import tinydiff as td
-from tinydiff import data, images, metrics, optim, plots, training, vision
+from tinydiff import data, images, metrics, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.data import held_out
 from tinydiff.data.captions import parse
@@ -113,13 +113,13 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
     pipeline = Pipeline(settings)
     model, diffusion = pipeline.model, pipeline.diffusion
     tokens = pipeline.tokenizer.encode(dataset.classes)
-    trainer = training.Trainer(
+    trainer = training.one_cycle_trainer(
         model,
         lambda x, label: diffusion.training_loss(model, x, cond=tokens[label]),
         data.Batches(dataset, min(BATCH, len(dataset)), seed=args.seed),
-        optim.AdamW(model.parameters(), lr=LR),
-        schedule=optim.one_cycle(LR, args.steps, warm=0.1),
-        ema=optim.EMA(model, decay=max(0.0, 1 - 5 / args.steps)),  # over the last fifth
+        lr=LR,
+        steps=args.steps,
+        averaged=5,
         clip=1.0,
     )
     sizes = f"{len(dataset.classes)} sentences, {model.num_parameters():,} parameters"
