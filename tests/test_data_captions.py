@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tinydiff.data.captions import Thing, count, describe
+from tinydiff.data import shapes
+from tinydiff.data.captions import Thing, count, describe, parse
 
 SMALL_RED_STAR = Thing("small", "red", "star")
 ORANGE_CROSS = Thing("", "orange", "cross")
@@ -69,3 +70,43 @@ def test_digits_are_counted_too():
     assert count("8") == "an 8"
     assert count("3883") == "two 3s and two 8s"
     assert count("123") == "a 1, a 2 and a 3"
+
+
+def test_parsed_it_is_what_was_described():
+    box = np.float32([[0, 0, 5, 5]])
+    rng = np.random.default_rng(0)
+    for thing in (SMALL_RED_STAR, ORANGE_CROSS):
+        assert parse(describe([thing], box, 0, rng)) == ((thing,), "")
+        assert parse(describe([thing] * 2, box, 0, rng)) == ((thing, thing), "")
+    for covered, gap in ((0, 5), (0, 0), (0.1, 0)):
+        for caption in of_two((0, 0, 5, 5), (5, gap, 9, gap + 7), covered):
+            (first, second), relation = parse(caption)
+            assert {first, second} == {SMALL_RED_STAR, ORANGE_CROSS}
+            assert caption == f"{'an' if first.colour == 'orange' else 'a'} {first} {relation} " + (
+                f"{'an' if second.colour == 'orange' else 'a'} {second}"
+            )
+
+
+def test_what_scenes_say_can_be_parsed():
+    scenes = shapes(count=60, objects=(1, 2))
+    for caption, labels in zip(scenes.captions, scenes.labels, strict=True):
+        things, _ = parse(caption)
+        assert sorted(scenes.classes.index(t.shape) for t in things) == sorted(labels[labels >= 0])
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "two red stars and a blue bar",
+        "a red star, a blue bar and a green ring",
+        "a red star above a blue bar above a green ring",
+        "a star",
+        "a huge red star",
+        "red star",
+        "three red stars",
+        "",
+    ],
+)
+def test_other_sentences_are_not_parsed(caption):
+    with pytest.raises(ValueError, match=r"^caption: .* is not "):
+        parse(caption)

@@ -153,3 +153,14 @@ def test_refuses(fields, error, message):
 def test_masks_that_are_not_known_are_not_made_up():
     with pytest.raises(ValueError, match="no masks"):
         _ = scenes(masks=False)[1].masks
+
+
+def test_each_caption_a_class():
+    captions = ("b", "a", "b", "c, d", "a", "b")
+    told = dataclasses.replace(scenes(), captions=captions)
+    dataset = told.by_caption()
+    assert dataset.classes == ("a", "b", "c, d") and dataset.name == told.name
+    assert tuple(dataset.classes[label] for label in dataset.labels) == captions
+    assert dataset.images is told.images
+    with pytest.raises(ValueError, match="has no captions"):
+        dataclasses.replace(told, captions=()).by_caption()

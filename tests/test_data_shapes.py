@@ -15,6 +15,7 @@ from tinydiff.data.colours import COLOURS
 from tinydiff.data.outlines import OUTLINES
 from tinydiff.data.painting import any_turn, points
 from tinydiff.data.shapes import _scene
+from tinydiff.data.world import World
 
 shapes_module = sys.modules["tinydiff.data.shapes"]
 
@@ -238,7 +239,7 @@ def test_small_and_large_are_so():
 def test_relations_hold_of_the_masks():
     found = dict.fromkeys(RELATIONS, 0)
     for i in range(600):
-        canvas, labels, caption = _scene(np.random.default_rng(i), 64, 2)
+        canvas, labels, caption = _scene(np.random.default_rng(i), 64, 2, World())
         things, relation = parsed(caption)
         names = [tuple(OUTLINES)[label] for label in labels]
         if relation is None or names[0] == names[1]:

@@ -273,7 +273,7 @@ EPS = GaussianDiffusion(NoiseSchedule.linear(10))
         (lambda: EPS.training_loss(Recorder(), X.astype(int)), TypeError, "int64"),
         (lambda: EPS.training_loss(Recorder(), X, weighting="nll"), ValueError, "weighting.*'nll'"),
         (lambda: EPS.training_loss(Recorder(), X, cond=T), ValueError, "unconditional"),
-        (lambda: EPS.training_loss(Recorder(3), X), ValueError, "cond: .*3, the null label"),
+        (lambda: EPS.training_loss(Recorder(3), X), ValueError, "cond: .*3, the null condition"),
         (lambda: EPS.training_loss(Recorder(3), X, cond=T + 4), ValueError, "0 … 2, or 3 .*got 4"),
         (lambda: EPS.training_loss(Recorder(3), X, cond=T - 1), ValueError, "cond: .*got -1"),
         (lambda: EPS.training_loss(Recorder(3), X, cond=T[:1]), ValueError, "got 1 for 2"),

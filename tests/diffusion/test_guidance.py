@@ -152,7 +152,7 @@ def test_guided_sampling_draws_the_class_asked_for():
         (Net(), LABELS - 1, ValueError, "got -1 … 1"),
         (Net(), LABELS + 0.5, TypeError, "cond: .*float64"),
         (Net(), LABELS[:, None], ValueError, r"cond: .*\(3, 1\)"),
-        (Net(), LABELS[:2], ValueError, "one label per picture, got 2 for 3"),
+        (Net(), LABELS[:2], ValueError, "one for each picture, got 2 for 3"),
     ],
 )
 def test_refuses_labels(make, net, labels, error, message):

@@ -13,7 +13,7 @@ from tinydiff.diffusion import (
     classifier_guided,
     denoiser,
     dynamic_threshold,
-    null_label,
+    null_condition,
 )
 from tinydiff.diffusion.guidance import rescaled
 from tinydiff.models import NoisyClassifier
@@ -240,9 +240,9 @@ def test_refuses(call, error, message):
 
 
 def test_the_label_for_none():
-    assert null_label(Mixture()) == 3
-    assert null_label(lambda x, t, cond: x) is None
-    x, none = points(), np.full(4, null_label(Mixture()))
+    assert null_condition(Mixture()) == 3
+    assert null_condition(lambda x, t, cond: x) is None
+    x, none = points(), np.full(4, null_condition(Mixture()))
     plain = denoiser(Mixture(), EPS)(x, T)
     for scale in (0, 1, 5):
         same(classifier_free(Mixture(), EPS, none, scale=scale)(x, T), plain)

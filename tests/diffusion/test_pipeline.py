@@ -65,9 +65,9 @@ def test_predictions(prediction, learned):
     assert np.isfinite(made.diffusion.training_loss(made.model, x, cond=LABELS).item())
 
 
-def film(made, **settings):
+def film(made, told=LABELS, **settings):
     settings = {"steps": 5, "guidance": 2.0, "rng": np.random.default_rng(0), **settings}
-    return np.stack([to_numpy(x) for x in made.denoising(3, LABELS, **settings)])
+    return np.stack([to_numpy(x) for x in made.denoising(3, told, **settings)])
 
 
 @pytest.mark.parametrize("learned", [False, True])
@@ -115,14 +115,56 @@ def test_no_bar_for_what_is_refused(capsys):
     assert capsys.readouterr().err == ""
 
 
+TEXT = {"length": 4, "width": 4, "depth": 1, "heads": 1}
+TOLD = {
+    "classes": [],
+    "words": ["a", "red", "circle", "blue"],
+    "unet": {**SETTINGS["unet"], "text": TEXT},
+}
+CAPTIONS = ["a red circle", "A blue circle.", "a circle"]
+
+
+def test_captions_are_told_as_tokens():
+    made = pipeline(**TOLD)
+    tokens = made.tokenizer.encode(CAPTIONS)
+    assert tokens.tolist() == [[2, 3, 4, 0], [2, 5, 4, 0], [2, 4, 0, 0]]
+    denoise = classifier_free(made.model, made.diffusion, tokens, scale=2.0)
+    rng = np.random.default_rng(0)
+    walk = sample_ddpm(
+        denoise, randn((3, 4, 4, 1), rng=rng), made.diffusion.schedule, steps=5, rng=rng
+    )
+    by_hand = np.stack([to_numpy(x) for x in walk])
+    settings = {"steps": 5, "guidance": 2.0, "rng": np.random.default_rng(0)}
+    film = [to_numpy(x) for x in made.denoising(3, CAPTIONS, **settings)]
+    np.testing.assert_array_equal(film, by_hand)
+    pieces = made.draw(3, CAPTIONS, batch=2, steps=2)
+    assert pieces.shape == (3, 4, 4, 1)
+    assert made.draw(2, steps=2).shape == (2, 4, 4, 1), "of nothing at all"
+
+
+@pytest.mark.parametrize(
+    ("captions", "message"),
+    [
+        (["a red circle", "a rod circle", "a circle"], "'rod' in 'a rod circle'.*near it: red"),
+        (["", "a", "a"], "'' has no words"),
+        (["a red red blue circle"] * 3, "has 5 words, expected 4"),
+        (["a circle"], "cond: expected 3"),
+    ],
+)
+def test_refuses_captions(captions, message):
+    with pytest.raises(ValueError, match=message):
+        pipeline(**TOLD).draw(3, captions, steps=2)
+
+
 def test_comes_back_from_a_checkpoint(tmp_path):
     """Also from one that is older than some settings, which are then not there."""
     path = tmp_path / "checkpoint.npz"
-    for settings in ({}, {"learned_variance": True, "schedule": ["sigmoid", 40]}):
+    for settings in ({}, {"learned_variance": True, "schedule": ["sigmoid", 40]}, TOLD):
+        told = CAPTIONS if "words" in settings else LABELS
         made = pipeline(**settings)
         td.save(path, {"settings": made.settings, "model": made.model.state_dict(), "ema": None})
         again = Pipeline.load(path)
-        np.testing.assert_array_equal(film(again), film(made))
+        np.testing.assert_array_equal(film(again, told), film(made, told))
 
 
 def test_knows_what_it_learned_from():
@@ -144,6 +186,8 @@ def test_no_checkpoint():
         ({"schedule": ["square", 40]}, "schedule: expected one of linear, .*, got 'square'"),
         ({"schedule": ["cosine", 0]}, "T: .*got 0"),
         ({"prediction": "u"}, "prediction: .*got 'u'"),
+        ({**TOLD, "words": ["left of"]}, "words: 'left of' is not one word"),
+        ({**TOLD, "classes": ["one"]}, "num_classes and text, expected one"),
     ],
 )
 def test_refuses_settings(settings, message, tmp_path):
@@ -163,9 +207,9 @@ def test_refuses_to_do_without():
     ("call", "message"),
     [
         (lambda made: made.denoising(3, sampler="rk4"), "sampler is 'rk4', expected one of ddpm"),
-        (lambda made: made.denoising(3, guidance=2.0), "no labels to guide to"),
+        (lambda made: made.denoising(3, guidance=2.0), "no cond to guide to"),
         (lambda made: made.draw(0), "count is 0"),
-        (lambda made: made.draw(2, LABELS), "labels: expected 2"),
+        (lambda made: made.draw(2, LABELS), "cond: expected 2"),
     ],
 )
 def test_refuses_to_draw(call, message):

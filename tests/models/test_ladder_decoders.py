@@ -65,7 +65,7 @@ T = np.ones(3, int)
         (lambda: tiny()(noise(4), np.array([1, 2, 3])), r"lead to sizes \[4, 8\]"),
         (lambda: tiny()(noise(8), T), r"z has shape \(3, 8, 8, 1\), expected pictures of side 4"),
         (lambda: tiny()(noise(2), T, T), "no cond"),
-        (lambda: tiny(num_classes=3)(noise(2), T), "pass labels"),
+        (lambda: tiny(num_classes=3)(noise(2), T), "cond is None, expected labels"),
     ],
 )
 def test_refuses(call, message):

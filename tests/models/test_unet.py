@@ -13,6 +13,7 @@ from tinydiff import Tensor, backend, nn, ops
 from tinydiff.backend import asarray, to_numpy
 from tinydiff.models import UNet
 from tinydiff.models.blocks import ResidualBlock, SelfAttentionBlock
+from tinydiff.models.spatial_transformer import SpatialTransformer
 
 TINY = {
     "base_channels": 8,
@@ -22,6 +23,8 @@ TINY = {
     "norm_groups": 4,
 }
 GOLDEN = [-0.18499301, -2.11912558, -0.77923568, -0.70792540]
+TEXT = {"vocabulary": 6, "length": 4, "width": 8, "depth": 1, "heads": 2}
+CAPTIONS = np.array([[2, 3, 4, 0], [1, 0, 0, 0]])  # the second is none
 BOTH_RESAMPLES = pytest.mark.parametrize("resample", ["conv", "transpose"])
 
 
@@ -88,6 +91,16 @@ def test_attention_stands_at_the_chosen_levels_and_in_the_middle():
     ]
 
 
+def test_with_captions_all_attention_looks_at_them():
+    kinds = {type(m) for m in tiny(text=TEXT).modules()}
+    assert SpatialTransformer in kinds and SelfAttentionBlock not in kinds
+    plain, told = (
+        [n for n, m in tiny(**s).named_modules() if isinstance(m, kind)]
+        for s, kind in (({}, SelfAttentionBlock), ({"text": TEXT}, SpatialTransformer))
+    )
+    assert plain == told
+
+
 def test_resample_chooses_the_layers_between_levels():
     kinds = {
         resample: [type(m) for m in tiny(resample=resample).modules()]
@@ -116,6 +129,7 @@ def test_it_starts_by_predicting_zero_from_blocks_that_do_nothing():
     [
         ({"resample": "transpose", "num_classes": 3}, [3, 0], (4, 4), True),
         ({"resample": "conv"}, None, (8, 4), False),
+        ({"text": TEXT, "num_heads": 2, "patch": 2}, CAPTIONS, (8, 8), False),
         ({"patch": 2, "num_heads": 2, "channel_mults": (2, 1)}, None, (8, 8), False),
     ],
 )
@@ -146,6 +160,21 @@ def test_gradients(settings, cond, size, one_by_one):
             p.data = original
         expected = (sides[0] - sides[1]) / 2e-6
         assert abs(expected - got) <= 1e-5 * max(1, abs(expected)), f"{names}: {got} {expected}"
+
+
+def test_the_answer_depends_on_every_word_and_their_order_not_on_padding():
+    model = tiny(text=TEXT)
+    captions = [[2, 3, 4, 0], [2, 4, 3, 0], [5, 3, 4, 0], [2, 3, 0, 0], [1, 0, 0, 0]]
+    x = asarray(np.repeat(to_numpy(pictures(1)), 5, axis=0))
+    y = run(model, x, [50] * 5, captions)
+    for i in range(5):
+        for j in range(i):
+            assert np.abs(y[i] - y[j]).max() > 1e-3, (i, j)
+    model.text.word.weight.data[0] *= -2
+    np.testing.assert_allclose(run(model, x, [50] * 5, captions), y, atol=1e-12)
+    order = [3, 1, 4, 0, 2]  # each picture has its own
+    again = run(model, x, [50] * 5, [captions[i] for i in order])
+    np.testing.assert_allclose(again, y[order], atol=1e-12)
 
 
 @BOTH_RESAMPLES
@@ -252,11 +281,12 @@ def test_dropout_acts_in_training_only():
 
 @BOTH_RESAMPLES
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_recompute_changes_no_bit(resample, dtype):
+@pytest.mark.parametrize("told", [({"num_classes": 3}, [0, 3]), ({"text": TEXT}, CAPTIONS)])
+def test_recompute_changes_no_bit(resample, dtype, told):
     """Loss, gradients and the random stream, of a network with everything in it."""
-    settings = {"dropout": 0.3, "num_classes": 3, "patch": 2, "attention_levels": (0, 1)}
+    settings = {"dropout": 0.3, "patch": 2, "attention_levels": (0, 1), **told[0]}
     model = tiny(dtype=dtype, resample=resample, num_res_blocks=2, **settings)
-    x, t, cond = pictures(2, (8, 16), dtype=dtype), asarray([3, 700]), asarray([0, 3])
+    x, t, cond = pictures(2, (8, 16), dtype=dtype), asarray([3, 700]), asarray(told[1])
     results = []
     for model.recompute in (False, True):
         td.seed(5)
@@ -303,7 +333,7 @@ def test_a_host_array_and_a_tensor_are_both_pictures():
         ((8, 8, 2), [1, 2], None, r"\(8, 8, 2\), expected \(N, H, W, 2\)"),
         ((2, 8, 8, 2), [1], None, r"t has shape \(1,\), expected one per image \(2,\)"),
         ((2, 8, 8, 2), 1, None, r"t has shape \(\)"),
-        ((2, 8, 8, 2), [1, 2], [0, 1], r"num_classes=None pass no cond"),
+        ((2, 8, 8, 2), [1, 2], [0, 1], r"cond has shape \(2,\), expected no cond"),
     ],
 )
 def test_refused_inputs(shape, t, cond, message):
@@ -316,8 +346,8 @@ def test_refused_inputs(shape, t, cond, message):
 @pytest.mark.parametrize(
     "cond, message",
     [
-        (None, r"num_classes=3 pass labels \(N,\), num_classes for none"),
-        ([0], r"cond has shape \(1,\), expected one label per image \(2,\)"),
+        (None, r"cond is None, expected labels \(N,\), 3 for none"),
+        ([0], r"cond has shape \(1,\), expected labels \(N,\), 3 for none for N = 2"),
         ([[0], [1]], r"cond has shape \(2, 1\)"),
         ([0, 4], "embedding: .*4"),
         ([-1, 0], "index runs from -1"),
@@ -332,8 +362,27 @@ def test_refused_labels(cond, message):
 
 
 @pytest.mark.parametrize(
+    "cond, message",
+    [
+        (None, r"cond is None, expected tokens \(N, M\) for N = 2"),
+        ([0, 1], r"cond has shape \(2,\), expected tokens \(N, M\)"),
+        ([[2, 0, 0, 0]], r"cond has shape \(1, 4\), expected tokens \(N, M\) for N = 2"),
+        ([[2, 0, 0, 0], [0, 0, 0, 0]], "a word in each row"),
+        ([[2, 0, 0, 0], [6, 0, 0, 0]], "embedding: .*6"),
+    ],
+)
+def test_refused_captions(cond, message):
+    model = tiny(dtype=np.float32, text=TEXT)
+    x = np.zeros((2, 4, 4, 2), np.float32)
+    with pytest.raises(ValueError, match=message):
+        model(x, np.array([1, 2]), None if cond is None else np.array(cond))
+
+
+@pytest.mark.parametrize(
     "settings, message",
     [
+        ({"text": TEXT, "num_classes": 3}, "num_classes and text"),
+        ({"text": TEXT, "num_heads": 3}, "num_heads 3 does not divide"),
         ({"attention_levels": (2,)}, r"attention_levels \(2,\) must lie in 0 … 1"),
         ({"attention_levels": (-1,)}, "attention_levels"),
         ({"channel_mults": ()}, r"channel_mults \(\)"),

@@ -102,6 +102,25 @@ def test_values_and_gradients_are_those_of_one_process(processes, rng, number, s
     assert all((g == again[1][k]).all() for k, g in together[1].items() if g is not None)
 
 
+@pytest.mark.parametrize("number", [2, 3])
+def test_captions_are_shared_out_too(processes, rng, number):
+    processes(number)
+    td.seed(2)
+    text = {"vocabulary": 9, "length": 5, "width": 8, "depth": 1, "heads": 2}
+    net = UNet(2, text=text, **SMALL).astype(np.float64)
+    for p in net.parameters():
+        p.data += 0.1 * rng.standard_normal(p.shape)
+    x, t, _ = batch(rng, 7)
+    inputs = x, t, rng.integers(1, 9, (7, 5))
+    alone = gradients(net, *inputs)
+    with Team(net) as team:
+        together = gradients(net, *inputs)
+        assert len(team._helpers) == number - 1
+    for side in (alone, together):  # changes no softmax: its gradient is rounding
+        assert np.abs(side[1].pop("text.blocks.0.attention.key.bias")).max() < 1e-12
+    assert_close(alone, together)
+
+
 def test_dropout_in_recomputed_blocks(processes, rng):
     net, inputs = unet(dropout=0.3, recompute=True), batch(rng, 5)
     alone = gradients(net, *inputs)

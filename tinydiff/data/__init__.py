@@ -7,6 +7,7 @@ objects in each: ``Scenes``.
 ``Batches`` and ``ordered`` draw from both.  ``load_drawn`` reads what examples/sample.py has drawn,
 ``read_picture`` and ``read_square`` a picture in a file.  ``train_and_test`` finds what to learn
 classes from, and what to test that on; ``first_of`` takes some pictures of all classes.
+``Tokenizer`` makes numbers of captions.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from tinydiff.data.digits import digits
 from tinydiff.data.download import DatasetNotFoundError
 from tinydiff.data.drawn import is_drawn, load_drawn
 from tinydiff.data.folder import image_folder
+from tinydiff.data.held_out import held_out
 from tinydiff.data.mnist import fashion_mnist, mnist
 from tinydiff.data.picture import light_on_dark, read_picture, read_square
 from tinydiff.data.scattered import scattered_digits
@@ -26,6 +28,8 @@ from tinydiff.data.scenes import NOTHING, Scene, Scenes, semantic_masks
 from tinydiff.data.shapes import shapes
 from tinydiff.data.single_shapes import single_shapes
 from tinydiff.data.splits import first_of, hold_out, learned_from, short_name, train_and_test
+from tinydiff.data.tokens import NO_CAPTION, PAD, Tokenizer
+from tinydiff.data.world import SIMPLE, World
 
 MNIST_LIKE: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
     {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
@@ -41,15 +45,21 @@ __all__ = [
     "LABELLED",
     "MNIST_LIKE",
     "NOTHING",
+    "NO_CAPTION",
+    "PAD",
+    "SIMPLE",
     "Batches",
     "Dataset",
     "DatasetNotFoundError",
     "Scene",
     "Scenes",
+    "Tokenizer",
+    "World",
     "cifar10",
     "digits",
     "fashion_mnist",
     "first_of",
+    "held_out",
     "hold_out",
     "image_folder",
     "is_drawn",

@@ -16,14 +16,31 @@ where both are alike.  Three or four things are named by colour and shape, more 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 COVERED = 0.05
 DISTINCT = 1.5
+SIZES = ("small", "large")
+REVERSE: Mapping[str, str] = MappingProxyType(
+    {
+        "left of": "right of",
+        "right of": "left of",
+        "above": "below",
+        "below": "above",
+        "in front of": "behind",
+        "behind": "in front of",
+        "and": "and",
+    }
+)
+"""Of each relation of one thing to another, that of the other to the one."""
+
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
+_RELATED = re.compile(rf" ({'|'.join(REVERSE)}) (?=an? )")
 
 
 @dataclass(frozen=True)
@@ -48,13 +65,63 @@ def describe(
     """
     first = rng.integers(2)
     if len(things) == 2 and things[0] != things[1]:
-        relation = _relation(boxes, covered)[first]
-        return " ".join([_article(things[first]), relation, _article(things[1 - first])])
+        said = relation(boxes[:2], covered)
+        said = REVERSE[said] if first else said
+        return tell([things[first], things[1 - first]], said)
     if len(things) <= 2:
-        return count(map(str, things))
+        return tell(things)
     if len(things) <= 4:
         return count(f"{thing.colour} {thing.shape}" for thing in things)
     return count(thing.shape for thing in things)
+
+
+def tell(things: Sequence[Thing], relation: str = "") -> str:
+    """The sentence about one thing, two alike, or two and how the first lies to the second."""
+    if relation:
+        return f"{_article(things[0])} {relation} {_article(things[1])}"
+    return count(map(str, things))
+
+
+def parse(caption: str) -> tuple[tuple[Thing, ...], str]:
+    """Back from a sentence about one or two things to what `tell` was told.
+
+    The relation is "" of one thing, and of two that are alike.  Raises ValueError for a sentence
+    about something else.
+    """
+    number, _, names = caption.partition(" ")
+    if number == "two":
+        name = names.removesuffix("s")
+        return (_thing(name.removesuffix("e") if name.endswith("sse") else name),) * 2, ""
+    first, *others = _RELATED.split(caption)
+    things = (first, *others[1:])
+    if len(things) > 2 or not all(re.match("an? ", thing) for thing in things):
+        raise ValueError(f"caption: {caption!r} is not about one thing or two")
+    return tuple(_thing(thing.partition(" ")[2]) for thing in things), "".join(others[:1])
+
+
+def relation(boxes: np.ndarray, covered: float = 0.0) -> str:
+    """How the first of two things lies to the second, as told above.
+
+    boxes (2, 4): of what is seen.  covered: how much of the first is hidden by the second.
+    """
+    if covered > COVERED:
+        return "behind"
+    corners = boxes.reshape(2, 2, 2)
+    apart = corners.mean(axis=1)[1] - corners.mean(axis=1)[0]
+    gap = corners[:, 0].max(axis=0) - corners[:, 1].min(axis=0)
+    for axis, words in enumerate((("left of", "right of"), ("above", "below"))):
+        if gap[axis] >= 0 and abs(apart[axis]) >= DISTINCT * abs(apart[1 - axis]):
+            return words[0] if apart[axis] > 0 else words[1]
+    return "and"
+
+
+def vocabulary(shapes: Iterable[str], colours: Iterable[str] = ()) -> tuple[str, ...]:
+    """All words, and the comma, of captions of things of these shapes and colours."""
+    shapes = list(shapes)
+    relations = (word for phrase in REVERSE for word in phrase.split())
+    plurals = (_number(shape, 2).split()[1] for shape in shapes)
+    words = ["a", "an", *_NUMBERS[2:], *relations, ",", *SIZES, *colours, *shapes, *plurals]
+    return tuple(dict.fromkeys(words))
 
 
 def count(names: Iterable[str]) -> str:
@@ -64,17 +131,11 @@ def count(names: Iterable[str]) -> str:
     return ", ".join(groups[:-1]) + " and " * (len(groups) > 1) + "".join(groups[-1:])
 
 
-def _relation(boxes: np.ndarray, covered: float) -> tuple[str, str]:
-    """Of the first thing to the second, and of the second to the first."""
-    if covered > COVERED:
-        return "behind", "in front of"
-    corners = boxes[:2].reshape(2, 2, 2)
-    apart = corners.mean(axis=1)[1] - corners.mean(axis=1)[0]
-    gap = corners[:, 0].max(axis=0) - corners[:, 1].min(axis=0)
-    for axis, words in enumerate((("left of", "right of"), ("above", "below"))):
-        if gap[axis] >= 0 and abs(apart[axis]) >= DISTINCT * abs(apart[1 - axis]):
-            return words if apart[axis] > 0 else words[::-1]
-    return "and", "and"
+def _thing(name: str) -> Thing:
+    words = name.split()
+    if not (len(words) == 2 or (len(words) == 3 and words[0] in SIZES)):
+        raise ValueError(f"caption: {name!r} is not [size] colour shape")
+    return Thing(*["", *words][-3:])
 
 
 def _number(name: str, number: int) -> str:

@@ -16,14 +16,16 @@ from collections.abc import Callable
 import numpy as np
 
 from tinydiff.data.outlines import Distance
-from tinydiff.data.textures import TEXTURES
+from tinydiff.data.textures import TEXTURES, plain
 
 EIGHTH = np.sqrt(2) - 1  # the tangent of half of 45°
 
 
-def ground(rng: np.random.Generator, side: int, fill: np.ndarray) -> np.ndarray:
+def ground(
+    rng: np.random.Generator, side: int, fill: np.ndarray, *, patterned: bool = True
+) -> np.ndarray:
     """A background of any texture, float32 (side, side, 3), of the two shades ``fill``."""
-    texture = any_texture(rng)
+    texture = any_texture(rng) if patterned else plain
     period = max(6, side * (0.1 + 0.15 * rng.random()))
     x, y = points(side, 0, 0, any_turn(rng))
     return _mixed(fill, texture(np.float32(x), np.float32(y), period, rng))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinydiff.data.checks import check_array, check_images, check_names
+from tinydiff.data.dataset import Dataset
 
 NOTHING = -1
 
@@ -101,6 +102,16 @@ class Scenes:
             None if self.instances is None else self.instances[i],
             self.captions[i] if self.captions else "",
         )
+
+    def by_caption(self) -> Dataset:
+        """The same pictures without objects, each different caption being a class of its own.
+
+        Raises ValueError if there are no captions.
+        """
+        if not self.captions:
+            raise ValueError(f"{self.name} has no captions")
+        classes, labels = np.unique(self.captions, return_inverse=True)
+        return Dataset(self.name, self.images, labels, tuple(classes.tolist()))
 
     def annotations(
         self, chosen: np.ndarray | slice, mirrored: np.ndarray | None, pad: int

@@ -11,20 +11,20 @@ what is rounded alike everywhere: the same bytes on every machine.  Scenes are n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import numpy as np
 
 from tinydiff.data import painting
 from tinydiff.data.canvas import Canvas, draw_scenes
 from tinydiff.data.captions import Thing, describe
-from tinydiff.data.colours import COLOURS, background, contrast, shades
+from tinydiff.data.colours import background, contrast, shades
 from tinydiff.data.outlines import OUTLINES
 from tinydiff.data.scenes import Scenes
 from tinydiff.data.textures import plain
+from tinydiff.data.world import SIZES, World
 
 SMALLEST = 9  # pixels from end to end: below that not even people tell a star from a cross
-SIZES = {"small": (0.16, 0.28), "": (0.34, 0.44), "large": (0.5, 0.64)}  # diameters, of the side
 PLAIN_BELOW = 14  # pixels from end to end, where no pattern can be seen
 PATIENCE = 40  # shapes tried for each that is wanted, until a scene is begun anew
 
@@ -36,6 +36,8 @@ def shapes(
     side: int = 64,
     objects: int | tuple[int, int] = (1, 8),
     seed: int = 0,
+    world: World | None = None,
+    keep: Callable[[str], bool] | None = None,
 ) -> Scenes:
     """``count`` scenes of ``side`` × ``side`` pixels with as many shapes as ``objects`` says.
 
@@ -43,33 +45,42 @@ def shapes(
              ``count``
     side     from 32 on
     objects  a number from 1 to 8, or the least and the most, between which chance decides
+    world    what there is to be seen; by default, everything
+    keep     keep(caption): whether there may be such a scene; one it refuses is drawn anew
 
     Shapes are ten (``outlines.OUTLINES``), of nine colours, turned at will, 9 pixels to 0.64 of the
     side across.  They may overlap, and reach over the border, but at least 70 % of each is seen.
 
     Raises ValueError for an unknown split, a count below 1, a side below 32, numbers of objects
-    that are not as above, a negative seed.
+    that are not as above, a negative seed, a world and ``keep`` of which no scene can be found.
     """
     if side < 32:
         raise ValueError(f"side must be at least 32, got {side}")
 
+    world = World() if world is None else world
+
     def scene(rng, number):
-        return _scene(rng, side, number)
+        drawn = _scene(rng, side, number, world)
+        if drawn is None or not world.allows(drawn[2]) or not (keep is None or keep(drawn[2])):
+            return None
+        return drawn
 
     shape = side, side, 3
     return draw_scenes("shapes", scene, shape, tuple(OUTLINES), split, count, objects, seed)
 
 
 def _scene(
-    rng: np.random.Generator, side: int, number: int
+    rng: np.random.Generator, side: int, number: int, world: World
 ) -> tuple[Canvas, list[int], str] | None:
     """A scene of so many shapes: its canvas, their labels, its caption; None if they don't fit."""
     ground = background(rng)
-    canvas = Canvas(painting.ground(rng, side, ground))
+    canvas = Canvas(painting.ground(rng, side, ground, patterned=world.patterned))
     painted: list[tuple[Thing, np.ndarray]] = []
     for _ in range(PATIENCE * number):
-        painted += _try_one(rng, canvas, ground, [fill for _, fill in painted])
+        painted += _try_one(rng, canvas, ground, [fill for _, fill in painted], world)
         if len(painted) == number:
+            if not world.cut and canvas.covered.any():
+                return None
             things = [thing for thing, _ in painted]
             labels = [list(OUTLINES).index(thing.shape) for thing in things]
             covered = canvas.covered[0] / canvas.whole[0]
@@ -78,22 +89,28 @@ def _scene(
 
 
 def _try_one(
-    rng: np.random.Generator, canvas: Canvas, ground: np.ndarray, fills: list[np.ndarray]
+    rng: np.random.Generator,
+    canvas: Canvas,
+    ground: np.ndarray,
+    fills: list[np.ndarray],
+    world: World,
 ) -> list[tuple[Thing, np.ndarray]]:
     """Paint a shape by chance where its shades differ from those of what is near, or nothing.
 
     ground, fills: the shades of the background and of the things on the canvas.
     """
     side = len(canvas.instances)
-    thing = Thing(*(_any(rng, words) for words in (SIZES, COLOURS, OUTLINES)))
+    thing = Thing(*(_any(rng, words) for words in (world.sizes, world.colours, world.shapes)))
     low, high = SIZES[thing.size]
     diameter = max(SMALLEST, side * (low + (high - low) * rng.random()))
     radius = diameter / 2
-    centre_x, centre_y = radius / 2 + (side - radius) * rng.random(2)
+    margin = radius / 2 if world.cut else radius + 0.5  # of which the half is the soft edge
+    centre_x, centre_y = margin + (side - 2 * margin) * rng.random(2)
     column, row = math.floor(centre_x - radius) - 1, math.floor(centre_y - radius) - 1
     size = math.ceil(diameter) + 3
 
-    texture = painting.any_texture(rng) if diameter >= PLAIN_BELOW else plain
+    patterned = world.patterned and diameter >= PLAIN_BELOW
+    texture = painting.any_texture(rng) if patterned else plain
     fill = shades(rng, thing.colour, texture is not plain)
     near = canvas.near((size, size), row, column)
     if not all(contrast(fill, other) for other in (ground, *(fills[k] for k in near))):
@@ -105,6 +122,5 @@ def _try_one(
     return [(thing, fill)] if placed else []
 
 
-def _any(rng: np.random.Generator, names: Iterable[str]) -> str:
-    names = tuple(names)
+def _any(rng: np.random.Generator, names: tuple[str, ...]) -> str:
     return names[rng.integers(len(names))]

@@ -14,7 +14,7 @@ from a checkpoint.
 """
 
 from tinydiff.diffusion.classifier_guidance import classifier_guided
-from tinydiff.diffusion.conditioning import null_label
+from tinydiff.diffusion.conditioning import null_condition
 from tinydiff.diffusion.continuous import EDMSDE, VESDE, VPSDE, SubVPSDE
 from tinydiff.diffusion.denoiser import denoiser
 from tinydiff.diffusion.editing import inpaint, interpolate, sdedit, slerp, variations
@@ -62,7 +62,7 @@ __all__ = [
     "interpolate",
     "invert_ddim",
     "ladder_decoder",
-    "null_label",
+    "null_condition",
     "sample_ddim",
     "sample_ddpm",
     "sample_dpm_solver",

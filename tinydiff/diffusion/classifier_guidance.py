@@ -20,7 +20,7 @@ import numpy as np
 
 from tinydiff import kernels, ops
 from tinydiff.backend import memory_for
-from tinydiff.diffusion.conditioning import check_count, class_labels, null_label
+from tinydiff.diffusion.conditioning import check_condition, check_count, null_condition
 from tinydiff.diffusion.denoiser import with_eps_changed
 from tinydiff.diffusion.gaussian import column
 from tinydiff.diffusion.guidance import finite
@@ -43,9 +43,10 @@ def classifier_guided(
     classifier does not know a label, or scale is not finite.
     """
     scale = finite("scale", scale)
-    labels = class_labels(classifier, cond)
-    if np.any(labels == null_label(classifier)):
-        raise ValueError(f"cond: expected labels 0 … {null_label(classifier) - 1}, got {labels}")
+    labels = check_condition(classifier, cond)
+    if np.any(labels == null_condition(classifier)):
+        known = null_condition(classifier) - 1
+        raise ValueError(f"cond: expected labels 0 … {known}, got {labels}")
     team = team_of(classifier)
 
     def guided(x, t, eps):

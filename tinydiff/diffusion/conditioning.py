@@ -1,8 +1,13 @@
-"""What a network is told about the picture it should see: here, class labels.
+"""What a network is told about the picture it should see: a class label, or a caption.
 
-A conditional network has an attribute ``num_classes`` and knows one label more than that: labels
-0 … num_classes−1 are the classes, and num_classes itself, the null label, says "no label".
-Dropping labels at random in training teaches one network both p(x | c) and p(x), which is what
+Whatever it is, it is integers, as many for each picture, and one of them is the null condition,
+which says "nothing is known":
+
+    a model that has          is told                           and of nothing
+    num_classes               labels (N,), 0 … num_classes−1    num_classes
+    text, a `TextEncoder`     tokens (N, M) of captions         text.no_caption
+
+Dropping conditions at random in training teaches one network both p(x | c) and p(x), which is what
 `tinydiff.diffusion.guidance` needs.
 
 Source: J. Ho and T. Salimans, "Classifier-Free Diffusion Guidance", 2022, algorithm 1.
@@ -15,63 +20,77 @@ import numpy as np
 from tinydiff.backend import to_numpy
 
 
-def null_label(model) -> int | None:
-    """The label that says "no label" to a conditional model; None for an unconditional one."""
-    return getattr(model, "num_classes", None)
+def null_condition(model) -> np.ndarray | None:
+    """What says "nothing is known" of one picture to a conditional model: a label (), or tokens
+    (M,); None for an unconditional one."""
+    classes, text = getattr(model, "num_classes", None), getattr(model, "text", None)
+    if classes is not None:
+        return np.array(classes)
+    return None if text is None else text.no_caption
 
 
-def class_labels(model, cond) -> np.ndarray:
-    """``cond`` as host int64 labels of shape (N,), checked against what ``model`` knows.
+def nothing_known(model, n: int) -> np.ndarray | None:
+    """The null condition of n pictures."""
+    null = null_condition(model)
+    return None if null is None else np.repeat(null[None], n, axis=0)
 
-    Raises ValueError if the model is unconditional or a label lies outside 0 … num_classes,
-    TypeError if the labels are not integers.
+
+def check_condition(model, cond) -> np.ndarray:
+    """``cond`` as host int64 (N,) or (N, M), checked against what ``model`` knows.
+
+    Raises ValueError if the model is unconditional, the shape is another, or an integer lies
+    outside of what there is, TypeError if they are no integers.
     """
-    null = null_label(model)
+    null = null_condition(model)
     if null is None:
         raise ValueError(
-            "cond: got labels, but the model is unconditional (it has no num_classes); "
-            "leave cond out, or build the model with num_classes"
+            "cond: got one, but the model is unconditional (it has no num_classes and no text); "
+            "leave cond out, or build the model with one of them"
         )
-    labels = to_numpy(cond)
-    if labels.ndim != 1:
-        raise ValueError(f"cond: expected labels of shape (N,), got shape {labels.shape}")
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"cond: expected integer labels, got {labels.dtype}")
-    if labels.size and not 0 <= labels.min() <= labels.max() <= null:
-        raise ValueError(
-            f"cond: expected labels 0 … {null - 1}, or {null} for none, "
-            f"got {labels.min()} … {labels.max()}"
-        )
-    return labels.astype(np.int64)
+    if null.ndim:
+        wanted, highest = f"tokens (N, {len(null)})", model.text.vocabulary - 1
+        known = f"tokens 0 … {highest}"
+    else:
+        wanted, highest = "labels (N,)", int(null)
+        known = f"labels 0 … {null - 1}, or {null} for none"
+    cond = to_numpy(cond)
+    if cond.ndim == 0 or cond.shape[1:] != null.shape:
+        raise ValueError(f"cond: expected {wanted}, got shape {cond.shape}")
+    if cond.dtype.kind not in "iu":
+        raise TypeError(f"cond: expected integers, got {cond.dtype}")
+    if cond.size and not 0 <= cond.min() <= cond.max() <= highest:
+        raise ValueError(f"cond: expected {known}, got {cond.min()} … {cond.max()}")
+    return cond.astype(np.int64)
 
 
-def check_count(labels, x) -> None:
-    """Raise ValueError unless there is one label per picture of x."""
-    if len(labels) != len(x):
-        raise ValueError(f"cond: expected one label per picture, got {len(labels)} for {len(x)}")
+def check_count(cond, x) -> None:
+    """Raise ValueError unless there is one condition per picture of x."""
+    if len(cond) != len(x):
+        raise ValueError(f"cond: expected one for each picture, got {len(cond)} for {len(x)}")
 
 
-def drop_labels(labels: np.ndarray, null: int, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """A copy of ``labels`` (N,) in which each is replaced by ``null`` with probability ``rate``."""
+def drop_conditions(cond: np.ndarray, null, rate: float, rng: np.random.Generator) -> np.ndarray:
+    """A copy of ``cond`` (N, …) in which each is replaced by ``null`` with probability ``rate``."""
     if not 0 <= rate <= 1:
         raise ValueError(f"drop: expected a probability in [0, 1], got {rate}")
-    return np.where(rng.random(len(labels)) < rate, null, labels)
+    dropped = rng.random(len(cond)) < rate
+    return np.where(dropped.reshape(-1, *[1] * (cond.ndim - 1)), null, cond)
 
 
-def training_labels(model, cond, x0, drop: float, rng: np.random.Generator) -> np.ndarray | None:
+def training_condition(model, cond, x0, drop: float, rng: np.random.Generator) -> np.ndarray | None:
     """What ``model`` is told of pictures x0 in training: ``cond``, some dropped; None if it is
     unconditional.
 
-    Raises ValueError or TypeError for labels that do not fit, or if a conditional model gets none.
+    Raises ValueError or TypeError for what does not fit, or if a conditional model gets nothing.
     """
-    null = null_label(model)
+    null = null_condition(model)
     if cond is None:
         if null is not None:
             raise ValueError(
-                "cond: the model is conditional and learns from labels; "
-                f"give {null}, the null label, to pictures that have none"
+                "cond: the model is conditional and learns from labels or captions; "
+                f"give {null}, the null condition, to pictures that have none"
             )
         return None
-    labels = class_labels(model, cond)
-    check_count(labels, x0)
-    return drop_labels(labels, null, drop, rng)
+    cond = check_condition(model, cond)
+    check_count(cond, x0)
+    return drop_conditions(cond, null, drop, rng)

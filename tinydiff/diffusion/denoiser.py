@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from tinydiff import kernels
 from tinydiff.backend import memory_for
-from tinydiff.diffusion.conditioning import check_count, class_labels, null_label
+from tinydiff.diffusion.conditioning import check_condition, check_count, nothing_known
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.recording import no_grad
 from tinydiff.team import team_of
@@ -25,10 +23,11 @@ def denoiser(model, diffusion: GaussianDiffusion, cond=None) -> Callable:
     """denoise(x, t) -> eps: x and eps (N, ...) backend arrays, t (N,) host numbers in 0 … T−1.
 
     model  called as model(x, t, cond); put it into evaluation mode first, with ``model.eval()``
-    cond   a label for each of the N pictures; without it a conditional model is told "no label"
+    cond   a label for each of the N pictures, or the tokens of a caption; without it a conditional
+           model is told that nothing is known
 
     If the variance is learned, denoise.with_variance(x, t) -> (eps, v) tells it too, v in [0, 1] as
-    in `learned_variance`.  Raises ValueError for labels the model does not know, or not as many as
+    in `learned_variance`.  Raises ValueError for a cond the model does not know, or not as many as
     pictures.
     """
     return from_both(eps_and_variance(model, diffusion, cond), diffusion.learned_variance)
@@ -81,15 +80,13 @@ def predictor(model, cond=None) -> Callable:
 
 def asker(model, cond=None) -> Callable:
     """ask(x, t) -> what the network says of a Tensor x: a Tensor whose graph leads back to it."""
-    labels = None if cond is None else class_labels(model, cond)
-    null, team = null_label(model), team_of(model)
+    cond = None if cond is None else check_condition(model, cond)
+    team = team_of(model)
 
     def ask(x, t):
-        if labels is not None:
-            check_count(labels, x)
-            told = labels
-        else:
-            told = None if null is None else np.full(len(x), null)
+        told = nothing_known(model, len(x)) if cond is None else cond
+        if told is not None:
+            check_count(told, x)
         with kernels.single_threaded_blas, team, memory_for(len(x)):
             return model(x, t, told)
 

@@ -29,7 +29,7 @@ import numpy as np
 
 from tinydiff import backend, ops
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.diffusion.conditioning import training_labels
+from tinydiff.diffusion.conditioning import training_condition
 from tinydiff.diffusion.denoiser import predictor
 from tinydiff.diffusion.parametrisation import check_pictures, column, to_eps
 from tinydiff.diffusion.schedule import NoiseSchedule
@@ -78,21 +78,21 @@ class EDM:
     ) -> Tensor:
         """L, a scalar: the mean over pictures and pixels.
 
-        cond, drop  labels, and how often they are left out, as in `GaussianDiffusion`
+        cond, drop  labels or tokens, and how often they are left out, as in `GaussianDiffusion`
         rng         draws σ, then the noise, then the drops; the process's generator by default
         """
         rng = backend.rng if rng is None else rng
         x0 = check_pictures(asarray(x0))
         sigma = np.exp(self.log_mean + self.log_std * rng.standard_normal(len(x0)))
         noise = randn(x0.shape, rng=rng, dtype=x0.dtype)
-        labels = training_labels(model, cond, x0, drop, rng)
+        told = training_condition(model, cond, x0, drop, rng)
         _, _, c_in, c_noise = self.scalings(sigma)
         x = x0 + column(sigma, x0) * noise
         target = (
             column(sigma * c_in / self.sigma_data, x0) * x0
             - column(self.sigma_data * c_in, x0) * noise
         )
-        said = model(Tensor(column(c_in, x) * x), c_noise, labels)
+        said = model(Tensor(column(c_in, x) * x), c_noise, told)
         if said.shape != x0.shape:
             raise ValueError(f"model: expected output of shape {x0.shape}, got {said.shape}")
         return ops.mse_loss(said, target)

@@ -19,7 +19,7 @@ import numpy as np
 
 from tinydiff import backend, ops
 from tinydiff.backend import asarray, randn
-from tinydiff.diffusion.conditioning import training_labels
+from tinydiff.diffusion.conditioning import training_condition
 from tinydiff.diffusion.denoiser import predictor
 from tinydiff.diffusion.parametrisation import check_pictures, column
 from tinydiff.diffusion.schedule import positive_int
@@ -40,7 +40,7 @@ def training_loss(
     """E[ (ε − x_0 − model(x_s, 1000 s, cond))² ], a scalar.
 
     x0       floating-point pictures (N, ...), as arrays
-    cond     labels (N,) for a conditional model, each dropped with probability ``drop``
+    cond     labels or tokens for a conditional model, each dropped with probability ``drop``
     moments  "uniform": s ~ U(0, 1); "logit-normal": ln s/(1−s) ~ N(0, 1), mostly in the middle,
              where the velocity is hardest to tell
     rng      draws s, then the noise, then the drops; the process's generator by default
@@ -53,9 +53,9 @@ def training_loss(
     uniform = moments == "uniform"
     s = rng.random(len(x0)) if uniform else 1 / (1 + np.exp(-rng.standard_normal(len(x0))))
     noise = randn(x0.shape, rng=rng, dtype=x0.dtype)
-    labels = training_labels(model, cond, x0, drop, rng)
+    told = training_condition(model, cond, x0, drop, rng)
     x_s = x0 + column(s, x0) * (noise - x0)
-    return ops.mse_loss(model(Tensor(x_s), SCALE * s, labels), noise - x0)
+    return ops.mse_loss(model(Tensor(x_s), SCALE * s, told), noise - x0)
 
 
 def flow_velocity(model, cond=None) -> Callable:

@@ -16,7 +16,7 @@ import numpy as np
 from tinydiff import backend, ops
 from tinydiff.backend import asarray, randn, to_numpy
 from tinydiff.diffusion import parametrisation
-from tinydiff.diffusion.conditioning import training_labels
+from tinydiff.diffusion.conditioning import training_condition
 from tinydiff.diffusion.learned_variance import (
     bound_in_bits,
     interpolated_log_variance,
@@ -129,9 +129,9 @@ class GaussianDiffusion:
         (`learned_variance`): L_vlb/1000 is added.
 
         model      model(x, t, cond) -> Tensor of x's shape, or of twice its channels if it learns
-                   the variance; t and cond are host integers (N,)
-        cond       labels (N,) for a conditional model; each becomes the null label, "none",
-                   with probability ``drop``, for classifier-free guidance
+                   the variance; t (N,) and cond are host integers
+        cond       labels (N,) or tokens (N, M) for a conditional model; each becomes the null
+                   condition with probability ``drop``, for classifier-free guidance
         weighting  w_t: "simple", which is 1, or another of `weights`
         timesteps  chooses t, by default all alike and evenly spread within a batch
         rng        draws t, then the noise, then the drops; the process's generator by default
@@ -149,10 +149,10 @@ class GaussianDiffusion:
         timesteps = UniformTimesteps(self.schedule.T) if timesteps is None else timesteps
         t, factors = timesteps.draw(len(x0), rng)
         noise = randn(x0.shape, rng=rng, dtype=x0.dtype)
-        labels = training_labels(model, cond, x0, drop, rng)
+        told = training_condition(model, cond, x0, drop, rng)
 
         x_t = self.q_sample(x0, t, noise)
-        predicted, v = self.split(x_t, model(Tensor(x_t), t, labels))
+        predicted, v = self.split(x_t, model(Tensor(x_t), t, told))
         squared = ops.mse_loss(predicted, self.target(x0, t, noise), reduction="none")
         losses = squared.reshape(len(x0), -1).mean(axis=1) * asarray(weights[t], x0.dtype)
         if v is not None:  # λ L_vlb = λ T E[L_t], which leaves the mean as it is

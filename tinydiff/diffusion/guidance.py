@@ -1,11 +1,12 @@
-"""Classifier-free guidance: away from what the network would draw anyway, towards the label.
+"""Classifier-free guidance: away from what the network would draw anyway, towards the condition.
 
     ε̂(x, t) = ε(x, t) + w (ε(x, t, c) − ε(x, t))
 
-w = 0 ignores the label, w = 1 is the plain conditional model, and w > 1 exaggerates what sets
-the label apart: clearer pictures, fewer kinds of them.  Two refinements ask for less of the
-exaggeration where it harms: only at the noise levels of an interval (`interval`), and without the
-glare that comes with it (`rescale`).  A learned variance is not guided: that of the label is taken.
+c is a label or a caption.  w = 0 ignores it, w = 1 is the plain conditional model, and w > 1
+exaggerates what sets c apart: clearer pictures, fewer kinds of them.  Two refinements ask for less
+of the exaggeration where it harms: only at the noise levels of an interval (`interval`), and
+without the glare that comes with it (`rescale`).  A learned variance is not guided: that of c is
+taken.
 
 Sources: J. Ho and T. Salimans, "Classifier-Free Diffusion Guidance", 2022.  Their equation 6 has
 (1 + w) ε(x, t, c) − w ε(x, t): their w is ours minus 1.  T. Kynkäänniemi et al., "Applying
@@ -22,7 +23,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tinydiff.backend import xp
-from tinydiff.diffusion.conditioning import check_count, class_labels, null_label
+from tinydiff.diffusion.conditioning import check_condition, check_count, nothing_known
 from tinydiff.diffusion.denoiser import denoiser, eps_and_variance, from_both
 from tinydiff.diffusion.gaussian import GaussianDiffusion, column
 
@@ -36,20 +37,20 @@ def classifier_free(
     interval: tuple[float, float] | None = None,
     rescale: float = 0.0,
 ) -> Callable:
-    """The denoiser of ``model`` guided with weight ``scale`` (w above) to the labels cond (N,).
+    """The denoiser of ``model`` guided with weight ``scale`` (w above) to cond, labels or tokens.
 
-    A picture whose label is `null_label` (model) is not guided.
+    A picture whose condition is `null_condition` (model) is not guided.
 
     interval  (low, high): w is ``scale`` where the noise per signal, σ = √(1−ᾱ_t)/√ᾱ_t, lies
               between the two, and 1 elsewhere
     rescale   φ in [0, 1]: how far the predicted x_0 gets back the contrast it had with w = 1
 
-    If the variance is learned, ``with_variance`` tells the v of the network that is told the label
-    (for scale 0, where none is told it, of the one that is not).
+    If the variance is learned, ``with_variance`` tells the v of the network that is told
+    the condition (for scale 0, where none is told it, of the one that is not).
 
     One evaluation of the model a step for scales 0 and 1 and outside of the interval, one of
-    twice the batch otherwise.  Raises ValueError if the model is unconditional or does not know a
-    label, scale is not finite, the interval is none, or rescale lies outside [0, 1].
+    twice the batch otherwise.  Raises ValueError if the model is unconditional or does not know
+    cond, scale is not finite, the interval is none, or rescale lies outside [0, 1].
     """
     scale = finite("scale", scale)
     low, high = (0.0, math.inf) if interval is None else interval
@@ -57,29 +58,29 @@ def classifier_free(
         raise ValueError(f"interval: expected (low, high) with 0 ≤ low < high, got {interval}")
     if not 0 <= rescale <= 1:
         raise ValueError(f"rescale: expected a number in [0, 1], got {rescale}")
-    labels = class_labels(model, cond)
+    cond = check_condition(model, cond)
     if scale == 1:
-        return denoiser(model, diffusion, labels)
-    nulls = np.full_like(labels, null_label(model))
+        return denoiser(model, diffusion, cond)
+    nulls = nothing_known(model, len(cond))
     if scale == 0 and interval is None and rescale == 0:
         return denoiser(model, diffusion, nulls)
-    conditional = eps_and_variance(model, diffusion, labels)
-    twice = eps_and_variance(model, diffusion, np.concatenate([labels, nulls]))
+    conditional = eps_and_variance(model, diffusion, cond)
+    twice = eps_and_variance(model, diffusion, np.concatenate([cond, nulls]))
 
     def guided(x, t):
-        check_count(labels, x)
+        check_count(cond, x)
         signal, sigma = diffusion.schedule.signal_and_sigma(t)
         inside = (low * signal <= sigma) & (sigma <= high * signal)
         if not inside.any():
             return conditional(x, t)
         eps, v = twice(xp.concatenate([x, x]), np.concatenate([t, t]))
         v = None if v is None else v[: len(x)]
-        with_label, without = eps[: len(x)], eps[len(x) :]
+        with_cond, without = eps[: len(x)], eps[len(x) :]
         weight = scale if inside.all() else column(np.where(inside, scale, 1.0), x)
-        eps = without + weight * (with_label - without)
+        eps = without + weight * (with_cond - without)
         if rescale == 0:
             return eps, v
-        wanted, x0 = (diffusion.predict_x0(x, t, e) for e in (with_label, eps))
+        wanted, x0 = (diffusion.predict_x0(x, t, e) for e in (with_cond, eps))
         return diffusion.predict_eps(x, t, rescaled(x0, wanted, rescale)), v
 
     return from_both(guided, diffusion.learned_variance)

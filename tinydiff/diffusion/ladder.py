@@ -52,7 +52,7 @@ import numpy as np
 
 from tinydiff import backend, ops
 from tinydiff.backend import asarray, randn, to_numpy, xp
-from tinydiff.diffusion.conditioning import training_labels
+from tinydiff.diffusion.conditioning import training_condition
 from tinydiff.diffusion.denoiser import predictor
 from tinydiff.diffusion.guidance import finite
 from tinydiff.diffusion.parametrisation import check_pictures, column, to_x0
@@ -167,7 +167,7 @@ class Ladder:
         rng = backend.rng if rng is None else rng
         x = check_pictures(asarray(x))
         _check_side("x", x, self.sizes[-1])
-        labels, weights = training_labels(model, cond, x, drop, rng), self.weights()
+        labels, weights = training_condition(model, cond, x, drop, rng), self.weights()
         losses = []
         for size in np.unique(self.sizes[1:]):
             layers = np.flatnonzero(self.sizes == size)

@@ -1,7 +1,8 @@
 """A diffusion model as one thing: the settings it was made from, its network, its schedule.
 
 pipeline = Pipeline.load("runs/mnist/checkpoint.npz")
-images = pipeline.draw(10, labels=range(10), guidance=3.0)
+images = pipeline.draw(10, range(10), guidance=3.0)
+images = of_text.draw(1, ["a red circle above a blue square"], guidance=3.0)
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from tinydiff import images
 from tinydiff.backend import randn, to_numpy
-from tinydiff.data import learned_from
+from tinydiff.data import Tokenizer, learned_from
 from tinydiff.diffusion.denoiser import denoiser
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.diffusion.guidance import classifier_free
@@ -34,6 +35,7 @@ class Pipeline:
 
     and, where they are not left out or None,
 
+    words              the vocabulary of captions: ``unet`` then has ``text`` without a vocabulary
     zero_terminal_snr  True: the schedule is stretched, `NoiseSchedule.zero_terminal_snr`
     learned_variance   True: the network has twice the channels, and DDPM takes its variance
 
@@ -54,21 +56,35 @@ class Pipeline:
         self.diffusion = GaussianDiffusion(
             schedule, settings["prediction"], learned_variance=learned
         )
-        channels = self.image[2]
+        channels, unet, words = self.image[2], dict(settings["unet"]), settings.get("words")
+        self.tokenizer = None
+        if words is not None:
+            self.tokenizer = Tokenizer(words, unet["text"]["length"])
+            unet["text"] = {"vocabulary": self.tokenizer.size, **unet["text"]}
         self.model = UNet(
             channels,
             2 * channels if learned else channels,
             num_classes=len(self.classes) or None,
-            **settings["unet"],
+            **unet,
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Pipeline:
+    def load(
+        cls,
+        path: str | os.PathLike,
+        *,
+        finished: bool = False,
+        example: str = "examples/ddpm.py",
+    ) -> Pipeline:
         """From the checkpoint of a training run, with its averaged weights.
 
-        Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
+        finished  refuse a run that has not come to its end
+        example   the script that trains it, for the error
+
+        Raises FileNotFoundError, CheckpointError for a file that holds no such run, or HalfTrained.
         """
-        return load_run(path, cls, kind="a diffusion model", example="examples/ddpm.py")
+        kind = "a diffusion model"
+        return load_run(path, cls, kind=kind, example=example, finished=finished)
 
     def learned_from(self, known: Collection[str]) -> str:
         """Which of the data sets ``known`` by name it learned from; ValueError if from another."""
@@ -77,7 +93,7 @@ class Pipeline:
     def denoising(
         self,
         count: int,
-        labels: Sequence[int] | None = None,
+        cond: Sequence[int] | Sequence[str] | None = None,
         *,
         sampler: str = "ddpm",
         steps: int = 50,
@@ -86,20 +102,23 @@ class Pipeline:
     ) -> Iterator:
         """x (count, H, W, C) in [−1, 1] after every step from pure noise to pictures.
 
-        labels    one for each picture; None lets an unguided model draw what it likes
+        cond      for each picture a label, or, if the model was told captions, a caption; None
+                  lets it draw what it likes
         sampler   a name in `samplers.SAMPLERS`; steps is the number of its steps
         guidance  w of classifier-free guidance; 1 is plain conditional
+
+        Raises ValueError for what there is not, captions that cannot be read included.
         """
         if sampler not in SAMPLERS:
             raise ValueError(f"sampler is {sampler!r}, expected one of {', '.join(SAMPLERS)}")
         self.model.eval()
-        if labels is None:
+        if cond is None:
             if guidance != 1:
-                raise ValueError(f"guidance is {guidance}, but there are no labels to guide to")
+                raise ValueError(f"guidance is {guidance}, but there is no cond to guide to")
             denoise = denoiser(self.model, self.diffusion)
         else:
-            labels = np.asarray(labels)
-            denoise = classifier_free(self.model, self.diffusion, labels, scale=guidance)
+            told = np.asarray(cond) if self.tokenizer is None else self.tokenizer.encode(cond)
+            denoise = classifier_free(self.model, self.diffusion, told, scale=guidance)
         noise = randn((count, *self.image), rng=rng)
         schedule = self.diffusion.schedule
         learned = sampler == "ddpm" and self.diffusion.learned_variance
@@ -109,7 +128,7 @@ class Pipeline:
     def draw(
         self,
         count: int,
-        labels: Sequence[int] | None = None,
+        cond: Sequence[int] | Sequence[str] | None = None,
         *,
         batch: int = 100,
         steps: int = 50,
@@ -118,22 +137,22 @@ class Pipeline:
     ) -> np.ndarray:
         """``count`` pictures, uint8 (count, H, W, C), a batch at a time.
 
-        labels    one for each picture, or None; steps and settings as in `denoising`
+        cond, steps and settings as in `denoising`
         progress  show a progress bar, on which a step of a batch is its share of a picture
         """
         from tqdm import tqdm  # see tinydiff/training/progress.py
 
         if count < 1:
             raise ValueError(f"count is {count}, expected at least 1")
-        if labels is not None and len(labels) != count:
-            raise ValueError(f"labels: expected {count}, one for each picture, got {len(labels)}")
+        if cond is not None and len(cond) != count:
+            raise ValueError(f"cond: expected {count}, one for each picture, got {len(cond)}")
         drawn = []
         # No bar for what is refused: it appears with the first step, if that takes long enough.
         look = {"unit": "image", "unit_scale": True, "delay": 0.1, "disable": not progress}
         with tqdm(total=count, **look) as bar:
             for start in range(0, count, batch):
                 stop = min(start + batch, count)
-                part = None if labels is None else labels[start:stop]
+                part = None if cond is None else cond[start:stop]
                 for x_t in self.denoising(stop - start, part, steps=steps, **settings):
                     bar.update((stop - start) / steps)
                     x = x_t

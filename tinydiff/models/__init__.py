@@ -12,6 +12,7 @@ from tinydiff.models.mask_head import MaskDetector, MaskHead
 from tinydiff.models.resnet import ResNet
 from tinydiff.models.segmenter import EncoderDecoder, FullResolution, SlidingWindow
 from tinydiff.models.strided import Strided
+from tinydiff.models.text_encoder import TextEncoder
 from tinydiff.models.unet import UNet
 from tinydiff.models.vgg import VGG
 

@@ -7,19 +7,23 @@ UNet(3, base_channels=128, channel_mults=(1, 2, 2, 2)) has 35,746,307 parameters
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tinydiff import nn, ops
 from tinydiff.backend import xp
 from tinydiff.models.blocks import ResidualBlock, SelfAttentionBlock, zero_init
 from tinydiff.models.embedding import sinusoidal_embedding
+from tinydiff.models.spatial_transformer import SpatialTransformer
+from tinydiff.models.text_encoder import TextEncoder, words_in
 from tinydiff.nn.checks import at_least_one
 from tinydiff.recompute import checkpoint
 from tinydiff.tensor import Tensor
 
 
 class UNet(nn.Module):
-    """Called as model(x, t, cond=None): x (N, H, W, in), t (N,), cond (N,) → (N, H, W, out)
+    """Called as model(x, t, cond=None): x (N, H, W, in), t (N,), cond (N, …) → (N, H, W, out)
+
+    cond is labels (N,), the tokens (N, M) of captions, or None, by ``num_classes`` and ``text``.
 
     out_channels      channels of the output; default: as many as go in
     base_channels     channels at full resolution
@@ -28,6 +32,8 @@ class UNet(nn.Module):
     num_res_blocks    residual blocks a level on the way down; one more on the way up
     attention_levels  levels (0 = full resolution) with self-attention; the middle always has it
     num_classes       labels 0 … num_classes − 1, and num_classes itself for "none"
+    text              settings of a `TextEncoder` that learns with the network: wherever there is
+                      attention, the pixels look at its words, too (`SpatialTransformer`)
     resample          "conv": stride-2 convolution down, nearest neighbour and convolution up;
                       "transpose": up by 4×4 transposed convolution of stride 2
     patch             a pixel-unshuffle stem: patch × patch pixels become the channels of one
@@ -48,6 +54,7 @@ class UNet(nn.Module):
         num_res_blocks: int = 2,
         attention_levels: Sequence[int] = (1,),
         num_classes: int | None = None,
+        text: Mapping | None = None,
         dropout: float = 0.0,
         resample: str = "conv",
         num_heads: int = 1,
@@ -61,6 +68,8 @@ class UNet(nn.Module):
         at_least_one("UNet", num_res_blocks=num_res_blocks)
         if num_classes is not None:
             at_least_one("UNet", num_classes=num_classes)
+            if text is not None:
+                raise ValueError("UNet: there are num_classes and text, expected one or neither")
         if levels < 1 or base_channels < 4 or base_channels % 2:
             raise ValueError(
                 f"UNet: base_channels is {base_channels}, channel_mults {tuple(channel_mults)}, "
@@ -84,6 +93,13 @@ class UNet(nn.Module):
         self.time1 = nn.Linear(base_channels, embedding)
         self.time2 = nn.Linear(embedding, embedding)
         self.label = None if num_classes is None else nn.Embedding(num_classes + 1, embedding)
+        self.text = None if text is None else TextEncoder(**text)
+
+        def attention(width: int) -> nn.Module:
+            settings = {"groups": norm_groups, "heads": num_heads}
+            if self.text is None:
+                return SelfAttentionBlock(width, **settings)
+            return SpatialTransformer(width, self.text.width, **settings)
 
         def residual(channels: int, level: int) -> nn.ModuleList:
             """A residual block to this level's channels, and attention where it is asked for."""
@@ -91,7 +107,7 @@ class UNet(nn.Module):
             settings = {"groups": norm_groups, "dropout": dropout}
             block = nn.ModuleList([ResidualBlock(channels, width, embedding, **settings)])
             if level in attention_levels:
-                block.append(SelfAttentionBlock(width, groups=norm_groups, heads=num_heads))
+                block.append(attention(width))
             return block
 
         channels = base_channels
@@ -114,7 +130,7 @@ class UNet(nn.Module):
         self.middle = nn.ModuleList(
             [
                 ResidualBlock(channels, channels, embedding, groups=norm_groups, dropout=dropout),
-                SelfAttentionBlock(channels, groups=norm_groups, heads=num_heads),
+                attention(channels),
                 ResidualBlock(channels, channels, embedding, groups=norm_groups, dropout=dropout),
             ]
         )
@@ -138,22 +154,22 @@ class UNet(nn.Module):
     def forward(self, x, t, cond=None) -> Tensor:
         x = x if isinstance(x, Tensor) else Tensor(x)
         self._check(x, t, cond)
-        embedding = self._embed(t, cond)
+        told = self._embed(t, cond), *self._context(cond)
         if self.patch > 1:
             x = ops.pixel_unshuffle(x, factor=self.patch)
         h = self.stem(x)
         skips = [h]
         for level in self.down:
             for block in level.blocks:
-                h = self._run(block, embedding, h)
+                h = self._run(block, told, h)
                 skips.append(h)
             if level.resample is not None:
                 h = level.resample(h)
                 skips.append(h)
-        h = self._run(self.middle, embedding, h)
+        h = self._run(self.middle, told, h)
         for level in self.up:
             for block in level.blocks:
-                h = self._run(block, embedding, h, skips.pop())
+                h = self._run(block, told, h, skips.pop())
             if level.resample is not None:
                 h = level.resample(h)
         h = self.head(self.norm(h))
@@ -167,10 +183,14 @@ class UNet(nn.Module):
             embedding = embedding + self.label(cond)
         return ops.silu(embedding)
 
-    def _run(self, block: nn.ModuleList, embedding: Tensor, *parts: Tensor) -> Tensor:
+    def _context(self, cond) -> tuple:
+        """What the pixels look at: the words (N, M, width) and where they are, or nothing."""
+        return () if self.text is None else (self.text(cond), words_in(cond))
+
+    def _run(self, block: nn.ModuleList, told: tuple, *parts: Tensor) -> Tensor:
         """The layers of a block, one after the other, the first on the channels of all parts."""
         for layer in block:
-            inputs = (layer, embedding, *parts)
+            inputs = (layer, told, *parts)
             parts = (checkpoint(_apply, *inputs) if self.recompute else _apply(*inputs),)
         return parts[0]
 
@@ -184,13 +204,22 @@ class UNet(nn.Module):
             )
         if xp.ndim(t) != 1 or len(t) != len(x):
             raise ValueError(f"UNet: t has shape {xp.shape(t)}, expected one per image ({len(x)},)")
-        if (cond is None) != (self.num_classes is None):
-            wanted = "labels (N,), num_classes for none" if cond is None else "no cond"
-            raise ValueError(f"UNet: with num_classes={self.num_classes} pass {wanted}")
-        if cond is not None and xp.shape(cond) != (len(x),):
-            raise ValueError(
-                f"UNet: cond has shape {xp.shape(cond)}, expected one label per image ({len(x)},)"
-            )
+        self._check_cond(cond, len(x))
+
+    def _check_cond(self, cond, n: int) -> None:
+        wanted, axes = "no cond", 0
+        if self.text is not None:
+            wanted, axes = "tokens (N, M)", 2
+        elif self.label is not None:
+            wanted, axes = f"labels (N,), {self.num_classes} for none", 1
+        if cond is None:
+            fits, came = axes == 0, "is None"
+        else:
+            shape = xp.shape(cond)
+            fits = axes > 0 and len(shape) == axes and shape[0] == n
+            came = f"has shape {shape}"
+        if not fits:
+            raise ValueError(f"UNet: cond {came}, expected {wanted} for N = {n}")
 
 
 class _Level(nn.Module):
@@ -201,6 +230,7 @@ class _Level(nn.Module):
         self.blocks, self.resample = blocks, resample
 
 
-def _apply(layer: nn.Module, embedding: Tensor, *parts: Tensor) -> Tensor:
+def _apply(layer: nn.Module, told: tuple, *parts: Tensor) -> Tensor:
     h = ops.concat(parts) if len(parts) > 1 else parts[0]
-    return layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h)
+    embedding, *context = told
+    return layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h, *context)

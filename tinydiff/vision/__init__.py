@@ -13,6 +13,8 @@ MaskFinder.load(path)(images)                             # Objects with masks, 
 masks = Segmenter.load(checkpoint)(images)                # what class is at each pixel?
 mean_iou(masks, data.semantic_masks(scenes.labels, scenes.instances), classes=1 + classes)
 draw_mask(image, masks[0])
+
+told = what_is_so(images, captions, data.SIMPLE)        # is each caption true of its picture?
 """
 
 from tinydiff.vision.anchors import anchors_of, mean_fit, shape_iou
@@ -40,6 +42,7 @@ from tinydiff.vision.masks import MaskBatches, crop_masks, mask_loss, paste_mask
 from tinydiff.vision.mean_iou import class_iou, confusion_matrix, mean_iou
 from tinydiff.vision.nms import nms, soft_nms
 from tinydiff.vision.objects import Objects, describe, objects_of
+from tinydiff.vision.reader import Reader, Reading, Told, what_is_so
 from tinydiff.vision.segmenter import Segmenter
 from tinydiff.vision.yolo import YoloGrid, decode, detect
 from tinydiff.vision.yolo_loss import YoloLoss, yolo_loss
@@ -55,7 +58,10 @@ __all__ = [
     "MaskBatches",
     "MaskFinder",
     "Objects",
+    "Reader",
+    "Reading",
     "Segmenter",
+    "Told",
     "YoloBatches",
     "YoloGrid",
     "YoloLoss",
@@ -96,5 +102,6 @@ __all__ = [
     "soft_nms",
     "to_centres",
     "to_corners",
+    "what_is_so",
     "yolo_loss",
 ]

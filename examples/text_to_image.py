@@ -1,0 +1,182 @@
+"""Text to image: pictures of two things that were never seen together, from a sentence.
+
+    python examples/text_to_image.py "a red circle above a blue square" "two yellow hearts"
+    python examples/text_to_image.py --evaluate
+    python examples/text_to_image.py --checkpoint runs/text-to-image/checkpoint.npz "a white cross"
+
+Sentences are of three kinds: "a COLOUR SHAPE", "two COLOUR SHAPEs" and "a COLOUR SHAPE RELATION a
+COLOUR SHAPE", where a COLOUR is red, yellow, green, blue, purple or white, a SHAPE circle, square,
+triangle, cross or heart, a RELATION left of, right of, above or below.  Given none, it shows some.
+
+The first time, a U-Net and the transformer that reads the sentences are trained together; stopped,
+the training goes on with the next call, and once it is done, pictures take seconds.  One pair of
+things in five is held out of it: "a red circle" and "a blue square" are seen, but never together.
+
+Writes to runs/NAME/ (text-to-image by default): drawn.png (a row a sentence), loss.png, the log and
+the checkpoint.  --evaluate draws sentences that are held out, measures in each picture which shapes
+of which colours are where, and writes held-out.png and guidance.png.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import tinydiff as td
+from tinydiff import data, images, metrics, plots, training, vision
+from tinydiff.commandline import number, parser, run, run_folder, whole
+from tinydiff.data import held_out
+from tinydiff.data.captions import parse
+from tinydiff.data.tokens import split_words
+from tinydiff.diffusion import Pipeline
+
+WORLD, SIDE, LONGEST = data.SIMPLE, 32, 8  # in pixels, and in words
+PAIRS = 15  # the seed of those held out; the first sentence here is one of them
+SHOWN = (
+    "a red circle above a blue square",
+    "a blue square above a red circle",
+    "a yellow heart left of a purple cross",
+    "a green triangle right of a white circle",
+    "two purple hearts",
+    "a white cross",
+)
+NETWORK = {
+    "base_channels": 48,
+    "channel_mults": (1, 2),
+    "num_res_blocks": 1,
+    "attention_levels": (1,),
+    "num_heads": 4,
+    "resample": "transpose",
+    "norm_groups": 8,
+    "patch": 2,
+    "text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4},
+}
+SCENES, BATCH, LR = 20_000, 32, 2e-3
+SAMPLER, SCALES = {"sampler": "ddim", "steps": 25}, (1.0, 2.0, 3.0, 5.0, 8.0)
+ASPECTS = ("colours", "shapes", "things", "relations")
+
+
+def main() -> None:
+    args = parse_arguments()
+    plots.require()
+    folder = run_folder(args, "text-to-image")
+    captions = args.captions or SHOWN
+    words = sorted({word for caption in WORLD.captions() for word in split_words(caption)})
+    if args.checkpoint is None:
+        data.Tokenizer(words, LONGEST).encode(captions)  # complain now, not when all is trained
+        pipeline = trained(args, folder, words)
+    else:
+        pipeline = Pipeline.load(args.checkpoint, example="examples/text_to_image.py")
+    if pipeline.tokenizer is None:
+        raise ValueError(f"{args.checkpoint}: the model was told no captions when it learned")
+    asked = [caption for caption in captions for _ in range(args.count)]
+    drawn = draw(pipeline, asked, args.guidance, args.seed)
+    table = images.labelled_grid(drawn, [""] * args.count, captions, scale=3)
+    images.save_png(folder / "drawn.png", table)
+    print(f"See drawn.png in {folder}.")
+    if args.evaluate:
+        evaluate(pipeline, folder, args)
+
+
+def draw(pipeline: Pipeline, captions: list[str], guidance: float, seed: int) -> np.ndarray:
+    rng, settings = np.random.default_rng(seed), {"guidance": guidance, "progress": True}
+    return pipeline.draw(len(captions), captions, rng=rng, **SAMPLER, **settings)
+
+
+def trained(args, folder: Path, words: list[str]) -> Pipeline:
+    """The model of the run in ``folder``, trained to its end."""
+    try:
+        return Pipeline.load(folder / "checkpoint.npz", finished=True)
+    except FileNotFoundError:
+        print(f"There is no model in {folder} yet: it is trained now.")
+    except training.HalfTrained:
+        print(f"The model in {folder} is half trained: it is trained on now.")
+    td.seed(args.seed)
+    learned = {"world": WORLD, "keep": lambda caption: not held_out(caption, seed=PAIRS)}
+    scenes = data.shapes("train", args.scenes, side=SIDE, objects=(1, 2), **learned)
+    dataset = scenes.by_caption()  # what the network is told of a class are the words of its name
+    settings = {
+        "data": dataset.name,
+        "scenes": len(dataset),
+        "pairs": PAIRS,
+        "image": dataset.images.shape[1:],
+        "classes": (),
+        "words": words,
+        "unet": NETWORK,
+        "schedule": ("cosine", 1000),
+        "prediction": "v",
+        "batch": BATCH,
+        "lr": LR,
+        "steps": args.steps,
+        "seed": args.seed,
+    }
+    pipeline = Pipeline(settings)
+    model, diffusion = pipeline.model, pipeline.diffusion
+    tokens = pipeline.tokenizer.encode(dataset.classes)
+    trainer = training.one_cycle_trainer(
+        model,
+        lambda x, label: diffusion.training_loss(model, x, cond=tokens[label]),
+        data.Batches(dataset, min(BATCH, len(dataset)), seed=args.seed),
+        lr=LR,
+        steps=args.steps,
+        averaged=5,
+        clip=1.0,
+    )
+    sizes = f"{len(dataset.classes)} sentences, {model.num_parameters():,} parameters"
+    print(f"{len(dataset)} scenes, {sizes}")
+    for _ in training.train(trainer, args.steps, folder, settings=settings):
+        pass
+    print(f"trained {training.minutes(folder, BATCH):.1f} minutes, up to step {trainer.step}")
+    training.save_loss(folder, "training loss")
+    return Pipeline.load(folder / "checkpoint.npz")
+
+
+def evaluate(pipeline: Pipeline, folder: Path, args) -> None:
+    """How often is a sentence about things never seen together true of what is drawn?"""
+    real = data.shapes("test", args.pictures, side=SIDE, objects=2, world=WORLD)
+    report("real scenes", real.images, real.captions)
+    new = chosen(args, lambda caption: held_out(caption, seed=PAIRS))
+    shares = {aspect: [] for aspect in ASPECTS}
+    for scale in SCALES:
+        drawn = draw(pipeline, new, scale, args.seed)
+        for aspect, estimate in report(f"new sentences, w = {scale:g}", drawn, new).items():
+            shares[aspect].append((estimate.value, estimate.error))
+    drawn = draw(pipeline, new[:24], args.guidance, args.seed)
+    images.save_png(folder / "held-out.png", images.captioned_grid(drawn, new[:24], 6, scale=6))
+    known = chosen(args, lambda caption: parse(caption)[1] and not held_out(caption, seed=PAIRS))
+    drawn = draw(pipeline, known, args.guidance, args.seed)
+    report(f"known pairs, w = {args.guidance:g}", drawn, known)
+    plots.save_panels(folder / "guidance.png", SCALES, {"what is so": shares}, xlabel="guidance w")
+    print(f"See held-out.png and guidance.png in {folder}.")
+
+
+def chosen(args, these: Callable[[str], bool]) -> list[str]:
+    """So many of the sentences, all different if there are enough."""
+    some = [caption for caption in WORLD.captions() if these(caption)]
+    rng = np.random.default_rng(args.seed)
+    return rng.choice(some, args.pictures, replace=args.pictures > len(some)).tolist()
+
+
+def report(name: str, drawn: np.ndarray, captions) -> dict[str, metrics.Estimate]:
+    """Print what is so in the pictures."""
+    told = vision.what_is_so(drawn, captions, WORLD)
+    found = {aspect: metrics.share(getattr(told, aspect)) for aspect in ASPECTS}
+    print(f"{name}: " + ", ".join(f"{aspect} {e:.1%}" for aspect, e in found.items()))
+    return found
+
+
+def parse_arguments():
+    options = parser(__doc__, "--seed", "--name", "--out", name="text-to-image")
+    options.add_argument("captions", nargs="*", help="sentences to draw")
+    options.add_argument("--count", type=whole(1), default=8, help="pictures of each sentence")
+    options.add_argument("--guidance", type=number(), default=3.0, help="1: plain conditional")
+    options.add_argument("--checkpoint", type=Path, help="of another run, to draw with")
+    options.add_argument("--steps", type=whole(1), default=12_000, help="training steps")
+    options.add_argument("--scenes", type=whole(2), default=SCENES, help="to learn from")
+    options.add_argument("--evaluate", action="store_true", help="measure on new sentences")
+    options.add_argument("--pictures", type=whole(1), default=500, help="to measure on")
+    return options.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)

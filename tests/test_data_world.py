@@ -1,0 +1,124 @@
+"""Small worlds: only what is in them is drawn and said, and what is held out never."""
+
+import itertools
+import zlib
+
+import numpy as np
+import pytest
+
+from tinydiff.data import NOTHING, SIMPLE, World, held_out, shapes
+from tinydiff.data.captions import parse, tell
+
+
+def test_everything_is_the_usual_world():
+    by_default, asked = (shapes(count=5, **w) for w in ({}, {"world": World()}))
+    np.testing.assert_array_equal(by_default.images, asked.images)
+
+
+@pytest.fixture(scope="module")
+def simple():
+    return shapes(count=150, side=32, objects=(1, 2), world=SIMPLE)
+
+
+def test_only_what_is_in_it_is_drawn_and_said(simple):
+    assert set(simple.captions) <= set(SIMPLE.captions())
+    things = [thing for caption in simple.captions for thing in parse(caption)[0]]
+    assert {t.shape for t in things} == set(SIMPLE.shapes)
+    assert {t.colour for t in things} == set(SIMPLE.colours)
+    assert {t.size for t in things} == {""}
+    assert {parse(caption)[1] for caption in simple.captions} == {"", *SIMPLE.relations}
+
+
+def test_nothing_is_cut_off_nor_hidden_nor_patterned(simple):
+    for scene in simple:
+        x0, y0, x1, y1 = scene.boxes.T
+        assert (x0 > 0).all() and (y0 > 0).all() and (x1 < 32).all() and (y1 < 32).all()
+        assert len(np.unique(scene.image[[0, 0, -1, -1], [0, -1, 0, -1]], axis=0)) == 1
+        for mask in scene.masks:
+            core = mask.copy()
+            for axis, way in itertools.product((0, 1), (1, -1)):
+                core &= np.roll(mask, way, axis)
+            # The soft edge of a thing painted later may lie over it.
+            colours, counts = np.unique(scene.image[core], axis=0, return_counts=True)
+            assert counts.max() > 0.6 * counts.sum(), colours
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_nothing_is_in_front_of_anything_unless_it_may_be(cut):
+    scenes = shapes(count=60, side=32, objects=2, world=World(sizes=("",), cut=cut))
+    relations = {parse(caption)[1] for caption in scenes.captions}
+    assert ("behind" in relations or "in front of" in relations) == cut
+
+
+def test_all_sentences_of_a_world():
+    world = World(("circle", "cross"), ("red",), ("", "small"), ("above", "behind"))
+    captions = world.captions()
+    things = ["red circle", "red cross", "small red circle", "small red cross"]
+    expected = [f"a {t}" for t in things]
+    expected += ["two red circles", "two red crosses"]
+    expected += ["two small red circles", "two small red crosses"]
+    pairs = itertools.permutations(things, 2)
+    expected += [f"a {a} {r} a {b}" for a, b in pairs for r in ("above", "behind")]
+    assert sorted(captions) == sorted(expected)
+    assert len(SIMPLE.captions()) == len(set(SIMPLE.captions())) == 30 + 30 + 30 * 29 * 4
+    for caption in captions:
+        assert tell(*parse(caption)) == caption
+
+
+def test_more_than_two_things_are_allowed():
+    scenes = shapes(count=10, side=64, objects=(3, 5), world=World(relations=("above",)))
+    assert ((scenes.labels != NOTHING).sum(axis=1) >= 3).all()
+
+
+# Held out
+
+
+def test_no_pair_that_is_held_out_is_in_the_training_set():
+    """Neither in the same words, nor in another order, nor with another relation."""
+    kept = shapes(count=400, side=32, objects=2, world=SIMPLE, keep=lambda c: not held_out(c))
+    seen = {frozenset(parse(caption)[0]) for caption in kept.captions}
+    unseen = {frozenset(parse(c)[0]) for c in SIMPLE.captions() if held_out(c)}
+    assert len(seen) > 150 and len(unseen) > 50
+    assert not seen & unseen
+
+
+def test_about_a_fifth_of_the_pairs_is_held_out_and_each_thing_is_seen():
+    pairs = {frozenset(parse(c)[0]): held_out(c) for c in SIMPLE.captions() if parse(c)[1]}
+    assert len(pairs) == 30 * 29 / 2
+    assert 0.15 < np.mean(list(pairs.values())) < 0.25
+    for thing in SIMPLE.things():
+        with_others = [out for pair, out in pairs.items() if thing in pair]
+        assert sum(with_others) < 15, thing
+    assert not any(held_out(c) for c in SIMPLE.captions() if not parse(c)[1])
+    halves = [held_out(c, one_in=2, seed=3) for c in SIMPLE.captions() if parse(c)[1]]
+    assert 0.4 < np.mean(halves) < 0.6
+
+
+def test_it_is_decided_by_the_names_alone():
+    caption = "a red circle above a blue square"
+    pair = zlib.crc32(b"7: blue square + red circle")
+    assert held_out(caption, one_in=pair, seed=7)
+    assert not held_out(caption, one_in=pair - 1, seed=7)
+    for same in ("a blue square below a red circle", "a red circle left of a blue square"):
+        assert held_out(same, one_in=pair, seed=7)
+
+
+def test_a_scene_that_is_refused_is_drawn_anew():
+    with pytest.raises(ValueError, match="objects: "):
+        shapes(count=1, side=32, objects=1, keep=lambda caption: False)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: World(shapes=("circle", "blob")), "shapes: expected some of circle.*'blob'"),
+        (lambda: World(colours=()), r"colours: expected some of red.*got \(\)"),
+        (lambda: World(sizes=("", "")), "sizes: expected some of small"),
+        (lambda: World(relations=("near",)), "relations: expected some of left of.*'near'"),
+        (lambda: held_out("a red star", one_in=0), "one_in must be at least 1, got 0"),
+        (lambda: held_out("three stars"), "caption: "),
+    ],
+)
+def test_refuses(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
