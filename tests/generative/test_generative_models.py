@@ -8,9 +8,10 @@ import pytest
 from losses import bytes_in
 
 import tinydiff as td
-from tinydiff import generative
-from tinydiff.backend import to_numpy
+from tinydiff import Tensor, generative
+from tinydiff.backend import asarray, to_numpy
 from tinydiff.diffusion.likelihood import bits_per_dim
+from tinydiff.generative import networks
 from tinydiff.generative.build import BUILD, PLANE
 from tinydiff.generative.model import GenerativeModel
 from tinydiff.training import one_cycle_trainer
@@ -96,6 +97,24 @@ def test_weights_come_back(kind):
     other.load_state_dict(model.state_dict())
     drawn, same = (m.eval().sample(3, rng=np.random.default_rng(0)) for m in (model, other))
     np.testing.assert_array_equal(to_numpy(drawn), to_numpy(same))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda: networks.Dense(PICTURE, (3,), 4, 2),
+        lambda: networks.Waves(64, 2),
+        lambda: networks.Shrinking(PICTURE, (2,), 4),
+        lambda: networks.Folded(1, 2, 8, 1, fold=2),
+        lambda: generative.PixelCNN(PICTURE, 4, 1),
+    ],
+)
+def test_a_network_that_promises_it_looks_at_each_image_by_itself(network, rng):
+    network = network()
+    assert network.independent_images
+    x = Tensor(asarray(rng.standard_normal((5, *PICTURE)), np.float32))
+    together = to_numpy(network(x).data)
+    np.testing.assert_allclose(to_numpy(network(x[3:4]).data)[0], together[3], atol=1e-5)
 
 
 def test_each_is_at_most_150_lines():

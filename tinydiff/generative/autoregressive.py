@@ -75,6 +75,7 @@ class PixelCNN(GenerativeModel):
     """
 
     likelihood = "exact"
+    independent_images = True
 
     def __init__(self, shape, width: int, layers: int, levels: int = 256):
         super().__init__(shape)

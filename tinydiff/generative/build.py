@@ -14,13 +14,13 @@ from tinydiff.generative.model import GenerativeModel
 from tinydiff.generative.networks import (
     Dense,
     DenseInTime,
-    Folded,
     Growing,
     Shrinking,
     dense_on_waves,
 )
 from tinydiff.generative.vae import VAE
 from tinydiff.models import UNet
+from tinydiff.models.blocks import zero_init
 
 PLANE = 1, 2, 1  # a point: two pixels
 
@@ -44,7 +44,7 @@ def energy(shape) -> EnergyModel:
     if shape == PLANE:
         walk = dict(step=4.5e-4, noise=0.03)
         return EnergyModel(shape, dense_on_waves(shape, (1,), 64, 3), walk, 20, 1000, penalty=0.001)
-    walk = dict(step=5.0, noise=0.01)
+    walk = dict(step=10.0, noise=0.005)
     return EnergyModel(shape, Shrinking(shape, (1,), 16), walk, 20, 400, penalty=0.1)
 
 
@@ -53,9 +53,11 @@ def autoregressive(shape) -> PixelCNN:
 
 
 def flow(shape) -> RealNVP:
-    if shape == PLANE:
-        return RealNVP(shape, (dense_on_waves(shape, (1, 2, 2), 64, 2) for _ in range(8)))
-    return RealNVP(shape, (Folded(1, 2, 48, 2, fold=2) for _ in range(8)))
+    layers, width = (8, 64) if shape == PLANE else (10, 512)
+    networks = [Dense(shape, (*shape[:2], 2 * shape[2]), width, 2) for _ in range(layers)]
+    for network in networks:
+        zero_init(network.head)  # to begin with, x stays as it is
+    return RealNVP(shape, networks)
 
 
 def diffusion(shape) -> DiffusionModel:

@@ -102,6 +102,7 @@ class RealNVP(GenerativeModel):
         return share * (512 / 255) - 1 - 1 / 255
 
     def log_likelihood(self, x, *, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Exact for the dequantised x; over all it could be, on average a bound for the bytes."""
         x = dequantised(self.pictures(x), rng=rng)
         with no_grad():
             return to_numpy(self.log_density(x).data).astype(np.float64)
