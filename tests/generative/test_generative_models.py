@@ -105,7 +105,6 @@ def test_weights_come_back(kind):
         lambda: networks.Dense(PICTURE, (3,), 4, 2),
         lambda: networks.Waves(64, 2),
         lambda: networks.Shrinking(PICTURE, (2,), 4),
-        lambda: networks.Folded(1, 2, 8, 1, fold=2),
         lambda: generative.PixelCNN(PICTURE, 4, 1),
     ],
 )

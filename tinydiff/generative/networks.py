@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 
 from tinydiff import nn, ops
-from tinydiff.models.blocks import ResidualBlock, zero_init
 from tinydiff.models.embedding import sinusoidal_embedding
 from tinydiff.tensor import Tensor
 
@@ -121,25 +120,3 @@ class Growing(nn.Module):
 
     def forward(self, z) -> Tensor:
         return self.layers(self.stem(z).reshape(len(z), *self.start))
-
-
-class Folded(nn.Module):
-    """(N, H, W, C) → (N, H, W, out): residual blocks on fold × fold pixels as channels of one.
-
-    It starts at zero, as the last layer of each of its ``blocks`` does.
-    """
-
-    independent_images = True
-
-    def __init__(self, channels: int, out: int, width: int, blocks: int, fold: int):
-        self.fold = fold
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels * fold**2, width, 3, padding=1),
-            *(ResidualBlock(width, width, groups=GROUPS) for _ in range(blocks)),
-            nn.GroupNorm(GROUPS, width, silu=True),
-            zero_init(nn.Conv2d(width, out * fold**2, 3, padding=1)),
-        )
-
-    def forward(self, x) -> Tensor:
-        h = self.layers(ops.pixel_unshuffle(x, factor=self.fold))
-        return ops.pixel_shuffle(h, factor=self.fold)
