@@ -35,10 +35,10 @@ TESTED, POINTS, DIGITS = 500, 2000, 20  # pictures with a likelihood; points and
 EDGE, INK, HEAT = 1.1, "#c8431a", "Blues"  # of the plane: shown up to there, and its colours
 
 RECIPES = {  # for points, and for digits: pictures a step, learning rate, steps
-    "vae": ((256, 2e-3, 10_000), (128, 2e-3, 6000)),
+    "vae": ((256, 2e-3, 15_000), (128, 2e-3, 6000)),
     "gan": ((256, 1e-3, 6000), (64, 5e-4, 2500)),
     "energy": ((256, 2e-3, 1500), (64, 5e-4, 1200)),
-    "autoregressive": ((256, 4e-3, 4000), (32, 2e-3, 1500)),
+    "autoregressive": ((256, 4e-3, 4000), (32, 2e-3, 2500)),
     "flow": ((256, 1e-3, 4000), (128, 1e-3, 2500)),
     "diffusion": ((256, 2e-3, 10_000), (64, 2e-3, 2500)),
 }

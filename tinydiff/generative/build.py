@@ -26,11 +26,10 @@ PLANE = 1, 2, 1  # a point: two pixels
 
 
 def vae(shape) -> VAE:
-    latent = 2 if shape == PLANE else 24
-    width = 128 if shape == PLANE else 512
-    encoder = Dense(shape, (2 * latent,), width, 2)
-    decoder = Dense((latent,), (*shape[:2], 2 * shape[2]), width, 2)
-    return VAE(shape, encoder, decoder, latent)
+    if shape == PLANE:
+        return VAE(shape, dense_on_waves(shape, (4,), 128, 3), Dense((2,), (1, 2, 2), 128, 3), 2)
+    encoder, decoder = Dense(shape, (48,), 512, 2), Dense((24,), (*shape[:2], 2), 512, 2)
+    return VAE(shape, encoder, decoder, 24)
 
 
 def gan(shape) -> GAN:
@@ -49,7 +48,7 @@ def energy(shape) -> EnergyModel:
 
 
 def autoregressive(shape) -> PixelCNN:
-    return PixelCNN(shape, 32, 2) if shape == PLANE else PixelCNN(shape, 32, 5)
+    return PixelCNN(shape, width=32, layers=2 if shape == PLANE else 5)
 
 
 def flow(shape) -> RealNVP:
@@ -64,9 +63,7 @@ def diffusion(shape) -> DiffusionModel:
     schedule = NoiseSchedule.cosine(1000)
     if shape == PLANE:
         return DiffusionModel(shape, DenseInTime(shape, 64, 3), schedule, 100)
-    unet = UNet(
-        shape[2], base_channels=32, channel_mults=(1, 2), num_res_blocks=1, norm_groups=8, patch=2
-    )
+    unet = UNet(1, base_channels=32, channel_mults=(1, 2), num_res_blocks=1, norm_groups=8, patch=2)
     return DiffusionModel(shape, unet, schedule, 100)
 
 
@@ -78,4 +75,4 @@ BUILD: dict[str, Callable[[tuple[int, int, int]], GenerativeModel]] = {
     "flow": flow,
     "diffusion": diffusion,
 }
-"""By name, model = BUILD[name](shape), for (1, 2, 1) or pictures whose sides are multiples of 4."""
+"""By name, model = BUILD[name](shape): (1, 2, 1), or (H, W, 1) where 4 divides H and W."""
