@@ -40,7 +40,7 @@ RECIPES = {  # for points, and for digits: pictures a step, learning rate, steps
     "energy": ((256, 2e-3, 1500), (64, 5e-4, 1200)),
     "autoregressive": ((256, 4e-3, 4000), (32, 2e-3, 2500)),
     "flow": ((256, 1e-3, 4000), (128, 1e-3, 2500)),
-    "diffusion": ((256, 2e-3, 10_000), (64, 2e-3, 2500)),
+    "diffusion": ((256, 2e-3, 12_000), (64, 2e-3, 2500)),
 }
 IDEAS = {
     "vae": "codes z that a network guesses:\n$\\ln p \\geq E_q \\ln p(x|z) - KL(q\\,\\|\\,N)$",

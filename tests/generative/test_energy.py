@@ -74,7 +74,8 @@ def test_pictures_have_no_likelihood():
 
 def test_gradient_of_the_loss():
     """Where walks have come to counts as given: with none, differences say the same."""
-    model = model_of(Dense(SHAPE, (1,), 8, 1), training=0).astype(np.float64)
+    model = model_of(Dense(SHAPE, (1,), 8, 1)).astype(np.float64)
+    model.walked = 0
     x = bytes_in(SHAPE, 5)
     assert_gradient(model.parameters(), lambda: model.loss(x))
 

@@ -90,6 +90,26 @@ def test_the_door_of_a_shape():
             method(argument)
 
 
+@pytest.mark.parametrize(
+    "make, complaint",
+    [
+        (lambda: generative.VAE(PLANE, None, None, 0), "VAE: latent is 0"),
+        (lambda: generative.GAN(PLANE, None, None, 0, 0.1), "GAN: latent is 0"),
+        (lambda: generative.GAN(PLANE, None, None, 2, -0.1), "GAN: noise is -0.1"),
+        (lambda: generative.EnergyModel(PLANE, None, {"step": 1.0}, 1, 1, 0.1), "walk is"),
+        (lambda: generative.EnergyModel(PLANE, None, {}, 0, 1, 0.1), "training is 0"),
+        (lambda: generative.PixelCNN(PLANE, 4, 1, levels=1), "PixelCNN: levels is 1"),
+        (lambda: generative.RealNVP((1, 1, 1), []), "shape: expected two pixels"),
+        (lambda: generative.DiffusionModel(PLANE, None, None, 0), "DiffusionModel: steps is 0"),
+        (lambda: networks.Shrinking((6, 8, 1), (1,), 4), "Shrinking: shape is"),
+        (lambda: networks.Growing(2, (8, 6, 1), 4), "Growing: shape is"),
+    ],
+)
+def test_doors_of_the_models(make, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        make()
+
+
 @KINDS
 def test_weights_come_back(kind):
     td.seed(1)

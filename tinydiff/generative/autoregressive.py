@@ -25,6 +25,7 @@ from tinydiff import nn, ops
 from tinydiff.backend import rand, to_numpy, xp
 from tinydiff.diffusion.likelihood import bits_per_dim
 from tinydiff.generative.model import GenerativeModel
+from tinydiff.nn.checks import at_least_one
 from tinydiff.recording import no_grad
 from tinydiff.tensor import Tensor
 
@@ -81,6 +82,9 @@ class PixelCNN(GenerativeModel):
         super().__init__(shape)
         if self.shape[2] != 1:
             raise ValueError(f"shape: expected grey pictures (H, W, 1), got {self.shape}")
+        at_least_one("PixelCNN", width=width, layers=layers)
+        if not levels >= 2:
+            raise ValueError(f"PixelCNN: levels is {levels}, expected an int ≥ 2")
         self.levels, self.evaluations = levels, self.size
         self.first = GatedLayer(2, width, 7, "A")
         self.layers = nn.ModuleList(GatedLayer(width, width, 3, "B") for _ in range(layers))

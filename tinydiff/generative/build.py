@@ -62,7 +62,7 @@ def flow(shape) -> RealNVP:
 def diffusion(shape) -> DiffusionModel:
     schedule = NoiseSchedule.cosine(1000)
     if shape == PLANE:
-        return DiffusionModel(shape, DenseInTime(shape, 64, 3), schedule, 100)
+        return DiffusionModel(shape, DenseInTime(shape, 128, 3), schedule, 100)
     unet = UNet(1, base_channels=32, channel_mults=(1, 2), num_res_blocks=1, norm_groups=8, patch=2)
     return DiffusionModel(shape, unet, schedule, 100)
 

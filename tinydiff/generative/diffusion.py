@@ -20,6 +20,7 @@ from tinydiff.backend import randn
 from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule, denoiser, sample_ddpm
 from tinydiff.diffusion.likelihood import estimated_bound
 from tinydiff.generative.model import GenerativeModel
+from tinydiff.nn.checks import at_least_one
 from tinydiff.tensor import Tensor
 
 DRAWS = 50  # steps looked at for the bound of a picture
@@ -35,6 +36,7 @@ class DiffusionModel(GenerativeModel):
 
     def __init__(self, shape, network: nn.Module, schedule: NoiseSchedule, steps: int):
         super().__init__(shape)
+        at_least_one("DiffusionModel", steps=steps)
         self.network, self.evaluations = network, steps
         self.process = GaussianDiffusion(schedule, "v")
 

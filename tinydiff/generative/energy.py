@@ -29,6 +29,7 @@ import numpy as np
 from tinydiff import backend, kernels, nn, ops
 from tinydiff.backend import rand, randn, to_numpy, xp
 from tinydiff.generative.model import GenerativeModel
+from tinydiff.nn.checks import at_least_one
 from tinydiff.recording import no_grad, recording
 from tinydiff.tensor import Tensor, grad
 
@@ -48,6 +49,9 @@ class EnergyModel(GenerativeModel):
         self, shape, energy: nn.Module, walk: dict, training: int, drawing: int, penalty: float
     ):
         super().__init__(shape)
+        at_least_one("EnergyModel", training=training, drawing=drawing)
+        if walk.keys() != {"step", "noise"} or not min(walk.values()) > 0:
+            raise ValueError(f"EnergyModel: walk is {walk}, expected a step and a noise > 0")
         self.energy, self.walk, self.penalty = energy, dict(walk), penalty
         self.walked, self.evaluations = training, drawing
         self.likelihood = "exact" if self.size <= 2 else None

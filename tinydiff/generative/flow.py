@@ -74,6 +74,8 @@ class RealNVP(GenerativeModel):
     def __init__(self, shape, networks: Iterable[nn.Module]):
         super().__init__(shape)
         turns = masks(self.shape)
+        if not turns:
+            raise ValueError(f"shape: expected two pixels or more, got {self.shape}")
         self.layers = nn.ModuleList(
             Coupling(turns[k % len(turns)], network) for k, network in enumerate(networks)
         )

@@ -25,6 +25,7 @@ import numpy as np
 from tinydiff import nn, ops
 from tinydiff.backend import randn
 from tinydiff.generative.model import GenerativeModel
+from tinydiff.nn.checks import at_least_one
 from tinydiff.recording import no_grad
 from tinydiff.tensor import Tensor
 
@@ -37,6 +38,9 @@ class GAN(GenerativeModel):
 
     def __init__(self, shape, generator: nn.Module, critic: nn.Module, latent: int, noise: float):
         super().__init__(shape)
+        at_least_one("GAN", latent=latent)
+        if not noise >= 0:
+            raise ValueError(f"GAN: noise is {noise}, expected a number ≥ 0")
         self.generator, self.critic = generator, critic
         self.latent, self.noise = latent, noise
 

@@ -81,7 +81,7 @@ class Shrinking(nn.Module):
     independent_images = True
 
     def __init__(self, shape: Sequence[int], out: Sequence[int], width: int):
-        height, wide, channels = shape
+        height, wide, channels = _quartered("Shrinking", shape)
         self.out = tuple(out)
         self.layers = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
@@ -91,7 +91,7 @@ class Shrinking(nn.Module):
             nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1),
             nn.SiLU(),
             nn.Flatten(),
-            nn.Linear(height * wide // 16 * 4 * width, 4 * width),
+            nn.Linear(height * wide * 4 * width, 4 * width),
             nn.SiLU(),
             nn.Linear(4 * width, math.prod(out)),
         )
@@ -106,8 +106,8 @@ class Growing(nn.Module):
     independent_images = True
 
     def __init__(self, into: int, shape: Sequence[int], width: int):
-        height, wide, channels = shape
-        self.start = height // 4, wide // 4, 4 * width
+        height, wide, channels = _quartered("Growing", shape)
+        self.start = height, wide, 4 * width
         self.stem = nn.Linear(into, math.prod(self.start))
         self.layers = nn.Sequential(
             nn.GroupNorm(GROUPS, 4 * width, silu=True),
@@ -120,3 +120,11 @@ class Growing(nn.Module):
 
     def forward(self, z) -> Tensor:
         return self.layers(self.stem(z).reshape(len(z), *self.start))
+
+
+def _quartered(owner: str, shape: Sequence[int]) -> tuple[int, int, int]:
+    """A quarter of H and of W, and C"""
+    height, width, channels = shape
+    if height % 4 or width % 4:
+        raise ValueError(f"{owner}: shape is {tuple(shape)}, expected multiples of 4 × 4 pixels")
+    return height // 4, width // 4, channels

@@ -27,6 +27,7 @@ from tinydiff.backend import randn, to_numpy, xp
 from tinydiff.diffusion.likelihood import bits_per_dim
 from tinydiff.generative import discretised_logistic
 from tinydiff.generative.model import GenerativeModel
+from tinydiff.nn.checks import at_least_one
 from tinydiff.recording import no_grad
 from tinydiff.tensor import Tensor
 
@@ -43,6 +44,7 @@ class VAE(GenerativeModel):
 
     def __init__(self, shape, encoder: nn.Module, decoder: nn.Module, latent: int):
         super().__init__(shape)
+        at_least_one("VAE", latent=latent)
         self.encoder, self.decoder, self.latent = encoder, decoder, latent
 
     def loss(self, x) -> Tensor:
