@@ -58,7 +58,10 @@ class EnergyModel(GenerativeModel):
         self.register_buffer("buffer", self.start(KEPT))
 
     def loss(self, x) -> Tensor:
-        """E(x) − E(x⁻) + penalty·(E(x)² + E(x⁻)²), means over the batch"""
+        """E(x) − E(x⁻) + penalty·(E(x)² + E(x⁻)²), means over the batch
+
+        A real picture gets the noise of one step of the walk: without it, that would tell.
+        """
         x = self.pictures(x)
         real = self.energy(Tensor(x + self.walk["noise"] * randn(x.shape, dtype=x.dtype)))
         drawn = self.energy(Tensor(self.go_on(len(x))))
