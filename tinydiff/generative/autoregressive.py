@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinydiff import nn, ops
-from tinydiff.backend import rand, to_numpy, xp
+from tinydiff.backend import asarray, rand, to_numpy, xp
 from tinydiff.diffusion.likelihood import bits_per_dim
 from tinydiff.generative.model import GenerativeModel
 from tinydiff.nn.checks import at_least_one
@@ -41,7 +41,7 @@ class MaskedConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel, padding="same")
         line = np.arange(size) < size // 2 + (kind == "B")
         mask = line[:, None] if sees == "above" else line[None]
-        self.register_buffer("mask", np.float32(np.broadcast_to(mask, kernel)[..., None, None]))
+        self.mask = asarray(np.float32(np.broadcast_to(mask, kernel)[..., None, None]))
 
     def forward(self, x):
         return ops.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)

@@ -25,7 +25,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tinydiff import nn, ops
-from tinydiff.backend import randn, to_numpy, xp
+from tinydiff.backend import asarray, randn, to_numpy, xp
 from tinydiff.diffusion.likelihood import bits_per_dim
 from tinydiff.diffusion.ode_likelihood import dequantised
 from tinydiff.generative.model import GenerativeModel
@@ -41,7 +41,7 @@ class Coupling(nn.Module):
     """x (N, H, W, C) → y and ln |det ∂y/∂x| (N,);  network (N, H, W, C) → (N, H, W, 2C)"""
 
     def __init__(self, mask: np.ndarray, network: nn.Module):
-        self.register_buffer("mask", np.float32(mask))
+        self.mask = asarray(np.float32(mask))
         self.network = network
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
