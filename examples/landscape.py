@@ -3,7 +3,7 @@
     python examples/landscape.py
 
 A variational autoencoder, a generative adversarial network, an energy-based model, an
-autoregressive one, a normalising flow and a diffusion model, each trained for a minute or a few; a
+autoregressive one, a normalising flow and a diffusion model, each trained for about a minute; a
 point is a picture of two pixels.  Likelihoods are those of bytes of test data, in bits per
 dimension; "bound": no more than that many.  Each model has a folder in runs/landscape/ and is not
 trained again there, so the second time the sheet is there at once.  Writes to runs/landscape/:
@@ -35,12 +35,12 @@ TESTED, POINTS, DIGITS = 500, 2000, 20  # pictures with a likelihood; points and
 EDGE, INK, HEAT = 1.1, "#c8431a", "Blues"  # of the plane: shown up to there, and its colours
 
 RECIPES = {  # for points, and for digits: pictures a step, learning rate, steps
-    "vae": ((256, 2e-3, 15_000), (128, 2e-3, 6000)),
-    "gan": ((256, 1e-3, 6000), (64, 5e-4, 2500)),
-    "energy": ((256, 2e-3, 1500), (64, 5e-4, 1200)),
-    "autoregressive": ((256, 4e-3, 4000), (32, 2e-3, 2500)),
-    "flow": ((256, 1e-3, 4000), (128, 1e-3, 2500)),
-    "diffusion": ((256, 2e-3, 12_000), (64, 2e-3, 2500)),
+    "vae": ((256, 2e-3, 8000), (128, 2e-3, 4000)),
+    "gan": ((256, 1e-3, 4000), (64, 5e-4, 1500)),
+    "energy": ((256, 2e-3, 1000), (64, 5e-4, 700)),
+    "autoregressive": ((256, 4e-3, 3000), (32, 2e-3, 1500)),
+    "flow": ((256, 1e-3, 3000), (128, 1e-3, 1200)),
+    "diffusion": ((256, 2e-3, 8000), (64, 2e-3, 1500)),
 }
 IDEAS = {
     "vae": "codes z that a network guesses:\n$\\ln p \\geq E_q \\ln p(x|z) - KL(q\\,\\|\\,N)$",
