@@ -15,6 +15,7 @@ def quantiser(codes=None, **settings):
     made = VectorQuantiser(K, C, **settings).astype(np.float64)
     rng = np.random.default_rng(0)
     made.codebook.data[...] = asarray(rng.standard_normal((K, C)) if codes is None else codes)
+    made.unused[...] = 0
     return made
 
 
@@ -62,6 +63,15 @@ def test_codes_become_the_means_of_their_latents():
     np.testing.assert_allclose(
         np.sort(to_numpy(made.codebook.data).ravel()), [z[50:].mean(), z[:50].mean()], atol=1e-3
     )
+
+
+def test_the_first_latents_are_the_first_codes():
+    z, made = latents(4, 5), VectorQuantiser(K, C).astype(np.float64)
+    made.eval()(Tensor(asarray(z)))
+    assert np.abs(to_numpy(made.codebook.data)).max() <= 1 / K
+    made.train()(Tensor(asarray(z)))
+    rows = {tuple(row) for row in z.reshape(-1, C)}
+    assert all(tuple(row) in rows for row in to_numpy(made.codebook.data))
 
 
 def test_codes_that_nobody_needs_are_put_back_to_work():

@@ -28,7 +28,6 @@ from tinydiff.nn import init
 from tinydiff.nn.checks import at_least_one
 from tinydiff.tensor import Tensor
 
-
 LOG_SCALE = -2.0  # where s begins: a pixel is off by e^s = 0.14 of the 2 from black to white
 
 

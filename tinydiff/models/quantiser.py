@@ -6,7 +6,8 @@
 The choice has no derivative, so z is taught by what z_q would have needed: the gradient passes
 straight through, as if z_q were z.  Codes learn from the first term, to lie where latents do; the
 second commits the latents to their codes.  A code that no latents are near learns nothing, and
-none will ever come near it: after ``patience`` steps without any it is put where some latents are.
+none will ever come near it: after ``patience`` steps without any it is put where some latents are,
+and so are all of them at first.
 
 Sources: A. van den Oord et al., "Neural Discrete Representation Learning", 2017, section 3.2,
 equation 3; P. Dhariwal et al., "Jukebox", 2020, section 3 (codes put back to work).
@@ -38,7 +39,7 @@ class VectorQuantiser(nn.Module):
         if not beta >= 0:
             raise ValueError(f"VectorQuantiser: beta is {beta}, expected ≥ 0")
         self.codebook = init.uniform((codes, channels), 1 / codes)
-        self.register_buffer("unused", xp.zeros(codes, xp.int64))
+        self.register_buffer("unused", xp.full(codes, patience, xp.int64))
         self.codes, self.channels, self.beta, self.patience = codes, channels, beta, patience
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
