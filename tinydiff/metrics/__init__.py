@@ -20,6 +20,7 @@ from tinydiff.metrics.frechet import (
 from tinydiff.metrics.judge import judge_of, judge_recipe, load_judge
 from tinydiff.metrics.mix import evenly, same_mix
 from tinydiff.metrics.precision_recall import precision_recall
+from tinydiff.metrics.psnr import psnr
 from tinydiff.metrics.recogniser import Recogniser
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "logits",
     "precision_recall",
     "predict",
+    "psnr",
     "same_mix",
     "share",
     "train_classifier",
