@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinydiff.data.checks import check_array, check_images, check_names
+from tinydiff.data.dataset import Dataset
 
 NOTHING = -1
 
@@ -101,6 +102,17 @@ class Scenes:
             None if self.instances is None else self.instances[i],
             self.captions[i] if self.captions else "",
         )
+
+    def one_each(self) -> Dataset:
+        """The scenes as pictures of one class each, that of their only object.
+
+        Raises ValueError if a scene shows several objects, or none.
+        """
+        counts = (self.labels != NOTHING).sum(axis=1)
+        if (counts != 1).any():
+            odd = int(np.argmax(counts != 1))
+            raise ValueError(f"{self.name}: scene {odd} shows {counts[odd]} objects, expected one")
+        return Dataset(self.name, self.images, self.labels[:, 0].copy(), self.classes)
 
     def annotations(
         self, chosen: np.ndarray | slice, mirrored: np.ndarray | None, pad: int

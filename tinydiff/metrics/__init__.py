@@ -22,6 +22,7 @@ from tinydiff.metrics.mix import evenly, same_mix
 from tinydiff.metrics.precision_recall import precision_recall
 from tinydiff.metrics.psnr import psnr
 from tinydiff.metrics.recogniser import Recogniser
+from tinydiff.metrics.scenes import scene_classifier
 
 __all__ = [
     "Estimate",
@@ -42,6 +43,7 @@ __all__ = [
     "predict",
     "psnr",
     "same_mix",
+    "scene_classifier",
     "share",
     "train_classifier",
     "unbiased_frechet_distance",
