@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from example_runs import call, everything_in, load, pixels
 from PIL import Image
+from small_scenes import small_classifiers
 
 from tinydiff import data, metrics, training
 from tinydiff.autoencoding import Compressor
-from tinydiff.metrics import scenes
 
 SIDE, SHOWN = 32, 3
 FEW = ("--steps", 3, "--adversary-steps", 3, "--scenes", 6, "--test-scenes", 40)
@@ -20,12 +20,8 @@ DRAWN = {"reconstructions.png", "latents.png"}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _small_classifiers():
-    with pytest.MonkeyPatch.context() as patch:
-        small = {"widths": (8, 8), "epochs": 1.0, "lr": 0.01, "batch_size": 20}
-        recipes = {"resnet": {**small, "blocks": (0, 1)}, "vgg": small}
-        patch.setattr(scenes, "COUNT", 20)
-        patch.setattr(scenes, "RECIPES", recipes)
+def _small():
+    with small_classifiers():
         yield
 
 
