@@ -24,7 +24,7 @@ import tinydiff as td
 from tinydiff import data, images, metrics, plots, training
 from tinydiff.autoencoding import Compressor
 from tinydiff.commandline import check_writable, parser, run, run_folder, whole
-from tinydiff.diffusion import LatentBatches, LatentPipeline, Pipeline
+from tinydiff.diffusion import LatentBatches, LatentPipeline, Pipeline, load_pipeline
 
 SIDE, BATCH, LR = 64, 32, 2e-3
 UNET = {"base_channels": 64, "channel_mults": (1, 2, 2), "attention_levels": (1, 2)}
@@ -85,16 +85,9 @@ def train(folder: Path, settings: dict, compressor: Compressor | None) -> None:
         pass
 
 
-def load(folder: Path) -> Pipeline:
-    """The diffusion model of a run, of latents or of pixels."""
-    path = folder / "checkpoint.npz"
-    of_latents = path.exists() and "compressor" in td.load(path).get("settings", ())
-    return (LatentPipeline if of_latents else Pipeline).load(path)
-
-
 def draw(folder: Path, seed: int) -> None:
     """Scenes, and how they come out of noise."""
-    pipeline = load(folder)
+    pipeline = load_pipeline(folder / "checkpoint.npz")
     rng = np.random.default_rng(seed)
     drawn = pipeline.draw(5 * SHOWN, rng=rng, progress=True, **SAMPLING)
     images.save_png(folder / "samples.png", images.grid(drawn, SHOWN))
@@ -107,7 +100,7 @@ def draw(folder: Path, seed: int) -> None:
 def compare(args) -> None:
     """How fast and how good are several runs?"""
     check_writable(args.out)
-    pipelines = {folder: load(folder) for folder in args.compare}
+    pipelines = {run: load_pipeline(run / "checkpoint.npz") for run in args.compare}
     judge = metrics.scene_classifier(args.out / "classify-scenes", "resnet").model
     test = data.shapes("test", args.count, side=SIDE)
     real, rows = metrics.features(judge, test.images), [test.images[:SHOWN]]

@@ -9,7 +9,14 @@ import tinydiff as td
 from tinydiff import data, optim
 from tinydiff.autoencoding import Compressor
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.diffusion import LatentBatches, LatentPipeline, Pipeline, denoiser, sample_ddim
+from tinydiff.diffusion import (
+    LatentBatches,
+    LatentPipeline,
+    Pipeline,
+    denoiser,
+    load_pipeline,
+    sample_ddim,
+)
 from tinydiff.images import to_float
 from tinydiff.training import CheckpointError, Trainer, load, save, train
 
@@ -155,6 +162,21 @@ def test_its_checkpoint_holds_all_of_it(tmp_path):
             assert learned or np.array_equal(array, before[name]), f"{name} has changed"
         drawn = made.draw(2, steps=3, rng=np.random.default_rng(0))
     np.testing.assert_array_equal(loaded.draw(2, steps=3, rng=np.random.default_rng(0)), drawn)
+
+
+def test_a_pipeline_is_loaded_as_what_it_is(tmp_path):
+    trained(tmp_path, steps=1)
+    path = tmp_path / "checkpoint.npz"
+    assert type(load_pipeline(path)) is LatentPipeline
+    settings = {name: value for name, value in SETTINGS.items() if name != "compressor"}
+    weights = Pipeline(settings).model.state_dict()
+    save(path, {"settings": settings, "step": 1, "model": weights, "ema": None})
+    assert type(load_pipeline(path)) is Pipeline
+    save(path, {"settings": {"classes": []}, "step": 1, "model": {}, "ema": None})
+    with pytest.raises(CheckpointError, match="not a diffusion model's"):
+        load_pipeline(path)
+    with pytest.raises(FileNotFoundError, match=r"train with examples/ddpm\.py first"):
+        load_pipeline(tmp_path / "none.npz")
 
 
 def test_takes_a_trained_autoencoder():

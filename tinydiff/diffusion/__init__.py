@@ -23,7 +23,7 @@ from tinydiff.diffusion.flow import flow_velocity, sample_flow
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.diffusion.guidance import classifier_free
 from tinydiff.diffusion.ladder import Ladder, ladder_decoder, sample_ladder
-from tinydiff.diffusion.latent import LatentBatches, LatentPipeline
+from tinydiff.diffusion.latent import LatentBatches, LatentPipeline, load_pipeline
 from tinydiff.diffusion.pipeline import Pipeline
 from tinydiff.diffusion.samplers import (
     Churn,
@@ -65,6 +65,7 @@ __all__ = [
     "interpolate",
     "invert_ddim",
     "ladder_decoder",
+    "load_pipeline",
     "null_label",
     "sample_ddim",
     "sample_ddpm",

@@ -83,6 +83,15 @@ class LatentPipeline(Pipeline):
         return self.compressor.decode(to_numpy(x / self.model.scale))
 
 
+def load_pipeline(path: str | os.PathLike) -> Pipeline:
+    """The pipeline of a training run, whatever it diffuses: a `LatentPipeline` or a plain one.
+
+    Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
+    """
+    made = lambda settings: (LatentPipeline if "compressor" in settings else Pipeline)(settings)
+    return load_run(path, made, kind="a diffusion model", example="examples/ddpm.py")
+
+
 class LatentBatches:
     """What `data.Batches` gives, but z_0 in place of pictures: batches[step] is (z_0, labels …)
 

@@ -18,8 +18,8 @@ from tinydiff.training.run import CHECKPOINT
 
 COUNT, SIDE = 12_000, 32  # scenes of one shape, and their pixels
 RECIPES = {  # arguments of `train_classifier`, by kind
-    "resnet": {"widths": (32, 64, 128), "blocks": (0, 1, 1), "epochs": 4.0, "lr": 3e-3},
-    "vgg": {"epochs": 4.0, "lr": 1e-3},
+    "resnet": {"widths": (24, 48, 96), "blocks": (0, 1, 1), "epochs": 4.0, "lr": 4e-3},
+    "vgg": {"widths": (16, 32, 64), "epochs": 4.0, "lr": 2e-3},
 }
 
 
