@@ -77,7 +77,7 @@ class LatentPipeline(Pipeline):
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """z_0 (N, *shape) of pictures (N, H, W, C), uint8 or floats in [−1, 1], on the host"""
-        return self.compressor.encode(images) * np.float32(self.model.scale)
+        return self.compressor.encode(images) * float(self.model.scale)
 
     def pictures(self, x) -> np.ndarray:
         return self.compressor.decode(to_numpy(x / self.model.scale))

@@ -16,10 +16,16 @@ from tinydiff.metrics.recogniser import Recogniser
 from tinydiff.training import HalfTrained
 from tinydiff.training.run import CHECKPOINT
 
-COUNT, SIDE = 12_000, 32  # scenes of one shape, and their pixels
+COUNT, SIDE = 20_000, 32  # scenes of one shape, and their pixels
 RECIPES = {  # arguments of `train_classifier`, by kind
-    "resnet": {"widths": (24, 48, 96), "blocks": (0, 1, 1), "epochs": 4.0, "lr": 4e-3},
-    "vgg": {"widths": (16, 32, 64), "epochs": 4.0, "lr": 2e-3},
+    "resnet": {
+        "widths": (24, 48, 96),
+        "blocks": (0, 1, 1),
+        "epochs": 3.0,
+        "lr": 4e-3,
+        "flip": True,
+    },
+    "vgg": {"epochs": 4.0, "lr": 2e-3, "flip": True},
 }
 
 
