@@ -29,10 +29,10 @@ from tinydiff.commandline import parser, run, run_folder, whole
 SIDE, BATCH, LR = 64, 16, 2e-3
 NETWORK = {"latent_channels": 3, "base_channels": 48, "channel_mults": (1, 2), "patch": 2}
 NETWORK |= {"norm_groups": 8}
-KINDS = {  # network, weight of what a picture costs, and whether looks count
-    "kl": ("kl", NETWORK, 1e-6, True),
-    "vq": ("vq", {**NETWORK, "codes": 1024}, 1.0, True),
-    "vae": ("kl", NETWORK, 1.0, False),
+KINDS = {  # network; how much counts what a picture costs; and how it looks, beside its pixels
+    "kl": ("kl", NETWORK, 1e-6, 0.1),
+    "vq": ("vq", {**NETWORK, "codes": 1024}, 1.0, 0.1),
+    "vae": ("kl", NETWORK, 1.0, 0.0),
 }
 DISCRIMINATOR = {"base_channels": 32, "layers": 2}
 ADVERSARY = {"lr": 5e-4, "start": 100}  # the latter counted from the beginning of the second run
@@ -86,10 +86,8 @@ def trained(
             model.load_state_dict(before.model.state_dict())
             discriminator = models.PatchDiscriminator(3, **DISCRIMINATOR)
             adversary = Adversary(discriminator, **settings["adversary"])
-        weight = settings["cost_weight"]
-        loss = AutoencoderLoss(
-            model, cost_weight=weight, perceptual=perceptual, adversary=adversary
-        )
+        weights = {"cost_weight": settings["cost_weight"], "perceptual_weight": settings["looks"]}
+        loss = AutoencoderLoss(model, perceptual=perceptual, adversary=adversary, **weights)
         scenes = data.shapes("train", settings["scenes"], side=SIDE)
         batches = data.Batches(scenes, BATCH, seed=settings["seed"], flip=True)
         recipe = {"lr": settings["lr"], "steps": settings["steps"], "states": loss.states}
