@@ -7,8 +7,8 @@
         --image my.png                             your own picture, there and back
 
 4×4 pixels of three colours become one place of three numbers.  What looks alike is said by the
-features of a classifier, runs/vgg-scenes, and how good it is by another, runs/classify-scenes; both
-are trained first if there are none, on scenes of one shape.
+features of a classifier, runs/looks-scenes, and how good it is by those of another, the judge
+runs/classify-scenes; both are trained first, on scenes of one shape, if there are none.
 
 Writes to runs/NAME/, and of the run with an adversary to runs/NAME-adversary/, loss.png, the log
 and the checkpoint; to the latter, or else the former, reconstructions.png (scenes, and what comes
@@ -56,7 +56,7 @@ def main() -> None:
         settings |= {"adversary": ADVERSARY, "steps": args.adversary_steps, "lr": LR / 4}
         found["with"] = trained(folder, settings, args.out, found["without"])
     test = data.shapes("test", args.test_scenes, side=SIDE)
-    judge = metrics.scene_classifier(args.out / "classify-scenes", "resnet").model
+    judge = metrics.scene_classifier(args.out / "classify-scenes", seed=0).model
     real, rows = metrics.features(judge, test.images), [test.images[:SHOWN]]
     for name, compressor in found.items():
         again = compressor(test.images)
@@ -78,7 +78,7 @@ def trained(
     if not training.is_finished(folder, settings):
         perceptual = adversary = None
         if settings["looks"]:
-            vgg = metrics.scene_classifier(out / "vgg-scenes", "vgg").model
+            vgg = metrics.scene_classifier(out / "looks-scenes", seed=1).model
             perceptual = PerceptualDistance(vgg)
         td.seed(settings["seed"])
         model = Compressor(settings).model
@@ -133,7 +133,7 @@ def parse_arguments():
     options = parser(__doc__, "--seed", "--name", "--out", name="autoencoder-KIND")
     options.add_argument("--kind", choices=list(KINDS), default="kl", help="what is in between")
     options.add_argument("--steps", type=whole(1), default=3000, help="to train without adversary")
-    options.add_argument("--adversary-steps", type=whole(1), default=1000, help="with one")
+    options.add_argument("--adversary-steps", type=whole(1), default=800, help="with one")
     options.add_argument("--scenes", type=whole(BATCH), default=8000, help="scenes to learn from")
     options.add_argument("--test-scenes", type=whole(40), default=1000, help="to measure on")
     options.add_image("a picture to take there and back")

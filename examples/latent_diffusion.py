@@ -101,7 +101,7 @@ def compare(args) -> None:
     """How fast and how good are several runs?"""
     check_writable(args.out)
     pipelines = {run: load_pipeline(run / "checkpoint.npz") for run in args.compare}
-    judge = metrics.scene_classifier(args.out / "classify-scenes", "resnet").model
+    judge = metrics.scene_classifier(args.out / "classify-scenes", seed=0).model
     test = data.shapes("test", args.count, side=SIDE)
     real, rows = metrics.features(judge, test.images), [test.images[:SHOWN]]
 

@@ -13,5 +13,5 @@ def small_classifiers():
     with pytest.MonkeyPatch.context() as patch:
         small = {"widths": (8, 8), "epochs": 1.0, "lr": 0.01, "batch_size": 20}
         patch.setattr(scenes, "COUNT", 20)
-        patch.setattr(scenes, "RECIPES", {"resnet": {**small, "blocks": (0, 1)}, "vgg": small})
+        patch.setattr(scenes, "RECIPE", {**scenes.RECIPE, **small})
         yield

@@ -47,7 +47,7 @@ def run(tmp_path_factory):
 
 def test_writes_what_it_promises(run):
     out, ended = run
-    names = {"autoencoder-kl", "autoencoder-kl-adversary", "classify-scenes", "vgg-scenes"}
+    names = {"autoencoder-kl", "autoencoder-kl-adversary", "classify-scenes", "looks-scenes"}
     assert {path.name for path in out.iterdir()} == names
     assert everything_in(out / "autoencoder-kl") == RUN
     assert everything_in(out / "autoencoder-kl-adversary") == RUN | DRAWN
@@ -131,12 +131,12 @@ def test_stopped_in_the_second_run_and_gone_on_with_it_ends_the_same(run, tmp_pa
 
 @pytest.mark.parametrize("kind", ["vq", "vae"])
 def test_other_kinds(kind, run, tmp_path):
-    for name in ("classify-scenes", "vgg-scenes"):
+    for name in ("classify-scenes", "looks-scenes"):
         (tmp_path / name).symlink_to(run[0] / name)
     ended = call(small_autoencoder(), "--kind", kind, *FEW, "--name", "mine", "--out", tmp_path)
     assert ended.status == 0, ended.err
     runs = {"mine", "mine-adversary"} if kind == "vq" else {"mine"}
-    assert {p.name for p in tmp_path.iterdir()} == runs | {"classify-scenes", "vgg-scenes"}
+    assert {p.name for p in tmp_path.iterdir()} == runs | {"classify-scenes", "looks-scenes"}
     assert everything_in(tmp_path / sorted(runs)[-1]) == RUN | DRAWN
     settings = training.load(tmp_path / "mine" / "checkpoint.npz")["settings"]
     assert settings["kind"] == {"vq": "vq", "vae": "kl"}[kind] and settings["cost_weight"] == 1
@@ -162,7 +162,7 @@ def test_refuses_in_one_sentence(run, here):
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save("my.png")
     no_run = call(small_autoencoder(), "--checkpoint", "none.npz", "--image", "my.png").error()
     assert "none.npz does not exist: train with examples/autoencoder.py first" in no_run
-    other = run[0] / "vgg-scenes" / "checkpoint.npz"
+    other = run[0] / "looks-scenes" / "checkpoint.npz"
     wrong = call(small_autoencoder(), "--checkpoint", other, "--image", "my.png").error()
     assert "a checkpoint, but not an autoencoder's" in wrong
     lonely = call(small_autoencoder(), "--image", "my.png").error()
