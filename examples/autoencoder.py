@@ -6,9 +6,10 @@
     python examples/autoencoder.py --checkpoint runs/autoencoder-kl-adversary/checkpoint.npz \\
         --image my.png                             your own picture, there and back
 
-4×4 pixels of three colours become one place of three numbers.  What looks alike is said by the
-features of a classifier, runs/looks-scenes, and how good it is by those of another, the judge
-runs/classify-scenes; both are trained first, on scenes of one shape, if there are none.
+The scenes have one to three shapes; 4×4 pixels of them become one place of three numbers.  What
+looks alike is said by the features of a classifier, runs/looks-scenes, and how good it is by those
+of another, the judge runs/classify-scenes; both are trained first, on scenes of one shape, if there
+are none.
 
 Writes to runs/NAME/, and of the run with an adversary to runs/NAME-adversary/, loss.png, the log
 and the checkpoint; to the latter, or else the former, reconstructions.png (scenes, and what comes
@@ -26,7 +27,8 @@ from tinydiff import data, images, metrics, models, plots, training
 from tinydiff.autoencoding import Adversary, AutoencoderLoss, Compressor, PerceptualDistance
 from tinydiff.commandline import parser, run, run_folder, whole
 
-SIDE, BATCH, LR = 64, 16, 2e-3
+SIDE, OBJECTS = 64, (1, 3)  # pixels, and shapes in a scene
+BATCH, LR = 16, 2e-3
 NETWORK = {"latent_channels": 3, "base_channels": 48, "channel_mults": (1, 2), "patch": 2}
 NETWORK |= {"norm_groups": 8}
 KINDS = {  # network; how much counts what a picture costs; and how it looks, beside its pixels
@@ -47,15 +49,20 @@ def main() -> None:
     plots.require()
     folder = run_folder(args, f"autoencoder-{args.kind}")
     kind, network, cost_weight, looks = KINDS[args.kind]
-    settings = {"data": "shapes", "scenes": args.scenes, "image": (SIDE, SIDE, 3), "kind": kind}
-    settings |= {"autoencoder": network, "cost_weight": cost_weight, "looks": looks}
+    settings = {"data": "shapes", "scenes": args.scenes, "objects": OBJECTS, "kind": kind}
+    settings |= {
+        "image": (SIDE, SIDE, 3),
+        "autoencoder": network,
+        "cost_weight": cost_weight,
+        "looks": looks,
+    }
     settings |= {"batch": BATCH, "lr": LR, "steps": args.steps, "seed": args.seed}
     found = {"without": trained(folder, settings, args.out)}
     if looks:
         folder = folder.with_name(f"{folder.name}-adversary")
         settings |= {"adversary": ADVERSARY, "steps": args.adversary_steps, "lr": LR / 4}
         found["with"] = trained(folder, settings, args.out, found["without"])
-    test = data.shapes("test", args.test_scenes, side=SIDE)
+    test = data.shapes("test", args.test_scenes, side=SIDE, objects=OBJECTS)
     judge = metrics.scene_classifier(args.out / "classify-scenes", seed=0).model
     real, rows = metrics.features(judge, test.images), [test.images[:SHOWN]]
     for name, compressor in found.items():
@@ -88,7 +95,7 @@ def trained(
             adversary = Adversary(discriminator, **settings["adversary"])
         weights = {"cost_weight": settings["cost_weight"], "perceptual_weight": settings["looks"]}
         loss = AutoencoderLoss(model, perceptual=perceptual, adversary=adversary, **weights)
-        scenes = data.shapes("train", settings["scenes"], side=SIDE)
+        scenes = data.shapes("train", settings["scenes"], side=SIDE, objects=OBJECTS)
         batches = data.Batches(scenes, BATCH, seed=settings["seed"], flip=True)
         recipe = {"lr": settings["lr"], "steps": settings["steps"], "states": loss.states}
         trainer = training.one_cycle_trainer(model, loss, batches, **recipe)

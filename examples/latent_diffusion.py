@@ -26,7 +26,8 @@ from tinydiff.autoencoding import Compressor
 from tinydiff.commandline import check_writable, parser, run, run_folder, whole
 from tinydiff.diffusion import LatentBatches, LatentPipeline, Pipeline, load_pipeline
 
-SIDE, BATCH, LR = 64, 32, 2e-3
+SIDE, OBJECTS = 64, (1, 3)  # pixels, and shapes in a scene
+BATCH, LR = 32, 2e-3
 UNET = {"base_channels": 64, "channel_mults": (1, 2, 2), "attention_levels": (1, 2)}
 UNET |= {"resample": "transpose", "norm_groups": 8}
 PATCH = 2  # of pixels: the network has a quarter of the places to look at, and latents a sixteenth
@@ -43,8 +44,11 @@ def main() -> None:
     plots.require()
     space = "pixel" if args.pixels else "latent"
     folder = run_folder(args, f"{space}-diffusion")
-    settings = {"data": "shapes", "scenes": args.scenes, "image": (SIDE, SIDE, 3), "classes": ()}
-    settings |= {"unet": {**UNET, "patch": PATCH} if args.pixels else UNET}
+    settings = {"data": "shapes", "scenes": args.scenes, "objects": OBJECTS, "classes": ()}
+    settings |= {
+        "image": (SIDE, SIDE, 3),
+        "unet": {**UNET, "patch": PATCH} if args.pixels else UNET,
+    }
     settings |= {"schedule": ("cosine", 1000), "prediction": "v", "batch": BATCH, "lr": LR}
     settings |= {"steps": args.steps or STEPS[space], "seed": args.seed}
     compressor = None if args.pixels else Compressor.load(args.autoencoder, finished=True)
@@ -61,7 +65,7 @@ def main() -> None:
 def train(folder: Path, settings: dict, compressor: Compressor | None) -> None:
     """Train a diffusion model of latents, or, without a compressor, of pixels."""
     td.seed(settings["seed"])
-    scenes = data.shapes("train", settings["scenes"], side=SIDE)
+    scenes = data.shapes("train", settings["scenes"], side=SIDE, objects=OBJECTS)
     batches = data.Batches(scenes, BATCH, seed=settings["seed"], flip=True)
     pipeline = LatentPipeline(settings) if compressor else Pipeline(settings)
     if compressor:
@@ -102,7 +106,7 @@ def compare(args) -> None:
     check_writable(args.out)
     pipelines = {run: load_pipeline(run / "checkpoint.npz") for run in args.compare}
     judge = metrics.scene_classifier(args.out / "classify-scenes", seed=0).model
-    test = data.shapes("test", args.count, side=SIDE)
+    test = data.shapes("test", args.count, side=SIDE, objects=OBJECTS)
     real, rows = metrics.features(judge, test.images), [test.images[:SHOWN]]
 
     def distance(pictures: np.ndarray) -> str:
@@ -120,7 +124,7 @@ def compare(args) -> None:
         if isinstance(pipeline, LatentPipeline):
             print(f"  its autoencoder alone: {distance(pipeline.compressor(test.images))}")
         rows.append(drawn[:SHOWN])
-    own = data.shapes("train", args.count, side=SIDE).images
+    own = data.shapes("train", args.count, side=SIDE, objects=OBJECTS).images
     print(f"as many other scenes: {distance(own)}")
     names = ("scenes", *(folder.name for folder in pipelines))
     table = images.labelled_grid(np.concatenate(rows), [""] * SHOWN, names, scale=1)

@@ -77,7 +77,7 @@ def test_shows_scenes_and_what_comes_back(run):
     out, _ = run
     folder = out / "autoencoder-kl-adversary"
     table = pixels(folder / "reconstructions.png")
-    test = data.shapes("test", SHOWN, side=SIDE)
+    test = data.shapes("test", SHOWN, side=SIDE, objects=(1, 3))
     both = [Compressor.load(out / n / "checkpoint.npz") for n in ("autoencoder-kl", folder.name)]
     rows = [test.images, *(compressor(test.images) for compressor in both)]
     step = 2 * (SIDE + 2)

@@ -78,7 +78,7 @@ def test_each_is_what_it_is_called(runs, autoencoder):
     pixel = Pipeline.load(out / "pixel-diffusion" / "checkpoint.npz")
     assert latent.shape == (16, 16, 2) and pixel.shape == latent.image == (SIDE, SIDE, 3)
     assert (latent.model.unet.patch, pixel.model.patch) == (1, 2)
-    scenes = data.shapes("train", 6, side=SIDE)
+    scenes = data.shapes("train", 6, side=SIDE, objects=(1, 3))
     taken = Compressor.load(autoencoder)
     np.testing.assert_array_equal(latent.compressor(scenes.images), taken(scenes.images))
     first = next(iter(data.Batches(scenes, 2, flip=True)))[0]
