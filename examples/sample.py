@@ -14,7 +14,7 @@ import numpy as np
 
 from tinydiff import images
 from tinydiff.commandline import check_writable, number, parser, run, whole
-from tinydiff.diffusion import Pipeline
+from tinydiff.diffusion import load_pipeline
 from tinydiff.diffusion.samplers import SAMPLERS
 from tinydiff.files import replacing
 
@@ -22,7 +22,7 @@ from tinydiff.files import replacing
 def main() -> None:
     args = parse_arguments()
     check_out(args.out)
-    pipeline = Pipeline.load(args.checkpoint)
+    pipeline = load_pipeline(args.checkpoint)
     labels = choose_labels(pipeline.classes, args.wanted, args.count)
     usual = 1.0 if labels is None else 3.0
     drawn = pipeline.draw(

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tinydiff.data import NOTHING, Batches, Scenes, ordered, semantic_masks
+from tinydiff.data import NOTHING, Batches, Dataset, Scenes, ordered, semantic_masks
 
 
 def scenes(count=6, side=8, room=3, masks=True) -> Scenes:
@@ -47,6 +47,17 @@ def test_a_slice_is_a_data_set():
     assert part.captions == ("scene 2", "scene 3", "scene 4")
     assert np.array_equal(part[1].boxes, scenes()[3].boxes)
     assert scenes(masks=False)[1:3].instances is None
+
+
+def test_scenes_of_one_object_are_pictures_of_a_class():
+    data = scenes(room=1)
+    with pytest.raises(ValueError, match="test: scene 0 shows 0 objects, expected one"):
+        data.one_each()
+    with pytest.raises(ValueError, match="scene 0 shows 2 objects"):
+        scenes()[2:4].one_each()
+    one = data[1:2].one_each()
+    assert isinstance(one, Dataset) and one.name == "test" and one.classes == tuple("abcde")
+    assert np.array_equal(one.images, data.images[1:2]) and one.labels.tolist() == [1]
 
 
 def test_says_what_it_is():

@@ -2,6 +2,7 @@
 
 from tinydiff import (
     adversarial,
+    autoencoding,
     data,
     diffusion,
     images,

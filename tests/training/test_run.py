@@ -148,6 +148,21 @@ def test_a_run_of_other_settings_is_not_continued(tmp_path):
         take_steps(make_trainer(), 3, tmp_path, settings={"lr": 0.2, "widths": (1, 2), "new": 2})
 
 
+def test_whether_a_run_is_finished(tmp_path):
+    settings = {"steps": 3, "size": (2, 3)}
+    assert not training.is_finished(tmp_path, settings)
+    for until in (2, 3):
+        trainer = make_trainer()
+        for record in training.train(trainer, 3, tmp_path, settings=settings, save_every=1):
+            if record.step == until:
+                break
+        assert training.is_finished(tmp_path, settings) == (until == 3)
+    assert not training.is_finished(tmp_path, {**settings, "size": (2, 4)})
+    (tmp_path / "checkpoint.npz").write_bytes(b"PK")
+    with pytest.raises(training.CheckpointError):
+        training.is_finished(tmp_path, settings)
+
+
 def test_another_models_checkpoint_is_refused(tmp_path):
     take_steps(make_trainer(), 1, tmp_path)
     other = make_trainer()

@@ -72,6 +72,13 @@ class Batches:
         return len(self.dataset) // self.batch_size
 
     def __getitem__(self, step: int) -> Batch:
+        chosen, mirrored, moved = self.picks(step)
+        return _batch(self.dataset, chosen, self.pad, self.value_range, mirrored, moved)
+
+    def picks(self, step: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """What batch ``step`` is made of: which images, which of them are mirrored (a bool for
+        each), and how far they are moved (down, right); None where nothing is.
+        """
         step = operator.index(step)
         if step < 0:
             raise IndexError(f"step must not be negative (the stream has no end), got {step}")
@@ -85,7 +92,7 @@ class Batches:
         if self.shift:
             rng = np.random.default_rng([self.seed, step, 2])
             moved = rng.integers(-self.shift, self.shift + 1, (self.batch_size, 2))
-        return _batch(self.dataset, chosen, self.pad, self.value_range, mirrored, moved)
+        return chosen, mirrored, moved
 
     def __iter__(self) -> Iterator[Batch]:
         step = 0

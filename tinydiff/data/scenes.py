@@ -113,6 +113,17 @@ class Scenes:
         classes, labels = np.unique(self.captions, return_inverse=True)
         return Dataset(self.name, self.images, labels, tuple(classes.tolist()))
 
+    def one_each(self) -> Dataset:
+        """The scenes as pictures of one class each, that of their only object.
+
+        Raises ValueError if a scene shows several objects, or none.
+        """
+        counts = (self.labels != NOTHING).sum(axis=1)
+        if (counts != 1).any():
+            odd = int(np.argmax(counts != 1))
+            raise ValueError(f"{self.name}: scene {odd} shows {counts[odd]} objects, expected one")
+        return Dataset(self.name, self.images, self.labels[:, 0].copy(), self.classes)
+
     def annotations(
         self, chosen: np.ndarray | slice, mirrored: np.ndarray | None, pad: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -9,8 +9,8 @@ A network may predict ε, x_0, v, the score or a flow (`parametrisation`), learn
 (`learned_variance`), be trained with other weights (`weights`) at other steps (`timesteps`), or at
 any noise level, by `EDM`.  `continuous` holds the SDEs behind it all, `samplers` the other ways
 from noise to pictures, `flow` networks trained on straight lines, without a schedule, and `ladder`
-a chain that halves the pictures as it goes.  `Pipeline` holds all of it together and comes back
-from a checkpoint.
+a chain that halves the pictures as it goes; `latent` diffuses what an autoencoder makes of
+pictures.  `Pipeline` holds all of it together and comes back from a checkpoint.
 """
 
 from tinydiff.diffusion.classifier_guidance import classifier_guided
@@ -23,6 +23,7 @@ from tinydiff.diffusion.flow import flow_velocity, sample_flow
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.diffusion.guidance import classifier_free
 from tinydiff.diffusion.ladder import Ladder, ladder_decoder, sample_ladder
+from tinydiff.diffusion.latent import LatentBatches, LatentPipeline, load_pipeline
 from tinydiff.diffusion.pipeline import Pipeline
 from tinydiff.diffusion.samplers import (
     Churn,
@@ -48,6 +49,8 @@ __all__ = [
     "Churn",
     "GaussianDiffusion",
     "Ladder",
+    "LatentBatches",
+    "LatentPipeline",
     "LossAwareTimesteps",
     "NoiseSchedule",
     "Pipeline",
@@ -62,6 +65,7 @@ __all__ = [
     "interpolate",
     "invert_ddim",
     "ladder_decoder",
+    "load_pipeline",
     "null_condition",
     "sample_ddim",
     "sample_ddpm",

@@ -39,8 +39,11 @@ class Pipeline:
     zero_terminal_snr  True: the schedule is stretched, `NoiseSchedule.zero_terminal_snr`
     learned_variance   True: the network has twice the channels, and DDPM takes its variance
 
+    ``shape`` is that of what is diffused, here pictures; ``clip`` whether it lies in [−1, 1].
     Raises ValueError for settings that lack something or have what there is not.
     """
+
+    clip = True
 
     def __init__(self, settings: Mapping):
         check_settings(settings, "image", "classes", "unet", "schedule", "prediction")
@@ -49,6 +52,7 @@ class Pipeline:
             raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {kind!r}")
         self.settings = settings
         self.image, self.classes = tuple(settings["image"]), tuple(settings["classes"])
+        self.shape = self.image
         schedule = SCHEDULES[kind](T)
         if settings.get("zero_terminal_snr"):
             schedule = schedule.zero_terminal_snr()
@@ -119,11 +123,16 @@ class Pipeline:
         else:
             told = np.asarray(cond) if self.tokenizer is None else self.tokenizer.encode(cond)
             denoise = classifier_free(self.model, self.diffusion, told, scale=guidance)
-        noise = randn((count, *self.image), rng=rng)
+        noise = randn((count, *self.shape), rng=rng)
         schedule = self.diffusion.schedule
         learned = sampler == "ddpm" and self.diffusion.learned_variance
         variance = {"variance": "learned"} if learned else {}
-        return SAMPLERS[sampler](denoise, noise, schedule, steps=steps, rng=rng, **variance)
+        settings = {"steps": steps, "clip": self.clip, "rng": rng, **variance}
+        return SAMPLERS[sampler](denoise, noise, schedule, **settings)
+
+    def pictures(self, x) -> np.ndarray:
+        """What has been denoised, (N, *shape), as pictures, uint8 (N, H, W, C)."""
+        return images.to_uint8(to_numpy(x))
 
     def draw(
         self,
@@ -156,5 +165,5 @@ class Pipeline:
                 for x_t in self.denoising(stop - start, part, steps=steps, **settings):
                     bar.update((stop - start) / steps)
                     x = x_t
-                drawn.append(images.to_uint8(to_numpy(x)))
+                drawn.append(self.pictures(x))
         return np.concatenate(drawn)

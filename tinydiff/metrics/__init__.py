@@ -20,7 +20,9 @@ from tinydiff.metrics.frechet import (
 from tinydiff.metrics.judge import judge_of, judge_recipe, load_judge
 from tinydiff.metrics.mix import evenly, same_mix
 from tinydiff.metrics.precision_recall import precision_recall
+from tinydiff.metrics.psnr import psnr
 from tinydiff.metrics.recogniser import Recogniser
+from tinydiff.metrics.scenes import scene_classifier
 
 __all__ = [
     "Estimate",
@@ -39,7 +41,9 @@ __all__ = [
     "logits",
     "precision_recall",
     "predict",
+    "psnr",
     "same_mix",
+    "scene_classifier",
     "share",
     "train_classifier",
     "unbiased_frechet_distance",

@@ -61,8 +61,12 @@ class Stage(nn.Module):
         self.relu2 = nn.ReLU()
         self.pool = nn.MaxPool2d(2)
 
+    def maps(self, x: Tensor) -> Tensor:
+        """What it sees at full resolution: (N, H, W, width)"""
+        return self.relu2(self.conv2(self.relu1(self.conv1(x))))
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.pool(self.relu2(self.conv2(self.relu1(self.conv1(x)))))
+        return self.pool(self.maps(x))
 
 
 def _conv(in_channels: int, width: int) -> nn.Conv2d:

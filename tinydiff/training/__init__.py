@@ -7,6 +7,7 @@ from tinydiff.training.run import (
     HalfTrained,
     TrainingStopped,
     check_settings,
+    is_finished,
     load_run,
     train,
     trained_weights,

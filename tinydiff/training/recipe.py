@@ -11,7 +11,7 @@ L. Smith and N. Topin, "Super-Convergence", 2018 (one cycle); B. Polyak and A. J
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Real
 
 from tinydiff import optim
@@ -29,8 +29,9 @@ def one_cycle_trainer(
     steps: int,
     averaged: float = 20,
     clip: float | None = None,
+    states: Mapping | None = None,
 ) -> Trainer:
-    """A `Trainer` for ``steps`` steps; model, loss, batches and clip are as it takes them.
+    """A `Trainer` for ``steps`` steps; what is not named here is as it takes it.
 
     lr        the highest learning rate, after a tenth of the steps
     averaged  over which part of the run weights are averaged: the last 1/averaged
@@ -48,4 +49,5 @@ def one_cycle_trainer(
         schedule=optim.one_cycle(lr, steps, warm=0.1),
         ema=optim.EMA(model, decay=max(0.0, 1 - averaged / steps)),
         clip=clip,
+        states=states,
     )

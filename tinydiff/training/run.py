@@ -64,9 +64,22 @@ def train(
         if not isinstance(value, Integral) or value < 1:
             raise ValueError(f"train: {name} is {value!r}, expected an int ≥ 1")
     folder = Path(folder)
-    settings = json.loads(json.dumps(settings or {}))  # as a checkpoint gives them back
+    settings = _as_saved(settings or {})
     _resume(trainer, folder / CHECKPOINT, settings)
     return _train(trainer, steps, folder, settings, save_every)
+
+
+def is_finished(folder: str | os.PathLike, settings: Mapping) -> bool:
+    """Whether ``folder`` holds a run of these settings that has taken all of their ``steps``.
+
+    Then there is no need to prepare what it would be trained with.  Raises CheckpointError if its
+    checkpoint is damaged.
+    """
+    path = Path(folder) / CHECKPOINT
+    if not path.exists():
+        return False
+    state = checkpoint.load(path)
+    return state.get("settings") == _as_saved(settings) and state["step"] >= settings["steps"]
 
 
 def trained_weights(state: Mapping) -> dict:
@@ -116,6 +129,11 @@ def check_settings(settings: Mapping, *needed: str) -> None:
     missing = ", ".join(name for name in needed if name not in settings)
     if missing:
         raise ValueError(f"settings: they lack {missing}; expected {', '.join(needed)}")
+
+
+def _as_saved(settings: Mapping) -> dict:
+    """Settings as a checkpoint gives them back."""
+    return json.loads(json.dumps(settings))
 
 
 def _resume(trainer: Trainer, path: Path, settings: dict) -> None:
