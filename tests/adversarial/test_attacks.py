@@ -40,6 +40,15 @@ def test_pictures_meet_the_network_as_it_has_learned_them(rng):
         adversarial.on_pictures(lambda x: x)
 
 
+def test_first_pictures_are_floats_in_0_1_of_all_classes():
+    x, y = np.arange(12, dtype=np.uint8).reshape(12, 1, 1, 1) * 20, np.arange(12) // 6
+    some, labels = adversarial.first_pictures(Dataset("sorted", x, y, ("a", "b")), 8)
+    assert some.dtype == np.float32 and len(some) == 8 and set(labels) == {0, 1}
+    np.testing.assert_allclose(some, x[np.rint(some * 255 / 20).astype(int).reshape(-1)] / 255)
+    np.testing.assert_array_equal(labels, np.rint(some * 255 / 20).reshape(-1) // 6)
+    assert len(adversarial.first_pictures(Dataset("sorted", x, y, ("a", "b")), 20)[0]) == 12
+
+
 # Along the gradient
 
 
