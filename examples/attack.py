@@ -102,7 +102,9 @@ def one_for_all(
 ) -> str:
     """A universal perturbation, made from training pictures, on test pictures; universal.png."""
     model, rng = adversarial.on_pictures(recogniser.model), np.random.default_rng(seed)
-    v = adversarial.universal_perturbation(model, train, labels, eps=eps, rng=rng)
+    v = adversarial.universal_perturbation(
+        model, train, labels, eps=eps, rng=rng, progress="one for all"
+    )
     moved = to_numpy(adversarial.moved(asarray(x), v))
     shown = images.to_uint8(np.concatenate([to_numpy(v) / (2 * eps) + 0.5, moved[:9]]), (0, 1))
     captions = ["the change", *recogniser.verdicts(shown[1:])]
@@ -113,8 +115,10 @@ def one_for_all(
 
 
 def transferred(known: list[Recogniser], x, y, eps: float) -> Iterator[str]:
+    """Who still sees rightly what was made to fool whom."""
     models = [adversarial.on_pictures(each.model) for each in known]
-    shares = adversarial.transfer(pgd, models, x, y, eps=eps, steps=STEPS, random_start=False)
+    settings = {"eps": eps, "steps": STEPS, "random_start": False, "progress": "PGD"}
+    shares = adversarial.transfer(pgd, models, x, y, **settings)
     yield row(f"PGD, ε {eps:.3g}, seen rightly by", "the first", "the other")
     for made, line in zip(("the first", "the other"), shares, strict=True):
         yield row(f"made against {made}", *(f"{share:.1%}" for share in line))
@@ -133,10 +137,12 @@ def fool(recogniser: Recogniser, args) -> None:
         raise ValueError(f"--target {args.target}: expected one of {', '.join(recogniser.classes)}")
     model, aim = adversarial.on_pictures(recogniser.model), recogniser.classes.index(args.target)
     x = images.to_float(recogniser.read(args.image)[None], (0, 1))
-    found = carried_out(gradient_ascent, model, x, np.array([aim]), step=ASCENT)
+    found = carried_out(gradient_ascent, model, x, np.array([aim]), step=ASCENT, steps=1000)
     path = args.checkpoint.with_name(f"{args.image.stem}-fooled.png")
     (verdict,) = save_sheet(path, recogniser, x, found.pictures)
     print(f"{verdict}: {found.l2[0]:.3f} away in L2, {found.linf[0]:.3f} in L∞.")
+    if found.seen[0] != aim:
+        print(f"All steps are over, and it is not taken for {args.target}.")
     print(f"See {path}.")
 
 

@@ -89,8 +89,12 @@ def main() -> None:
 
 def votes(model, args) -> Callable:
     """answer(x), the shares of the draws in which the classes are seen, (N, K), always the same"""
-    smoothed, seed = Smoothed(model, args.sigma), args.seed
-    return lambda x: smoothed.counts(x, DRAWS, rng=np.random.default_rng(seed)) / DRAWS
+    smoothed, shown = Smoothed(model, args.sigma), {"progress": f"{DRAWS} draws"}
+
+    def answer(x):
+        return smoothed.counts(x, DRAWS, rng=np.random.default_rng(args.seed), **shown) / DRAWS
+
+    return answer
 
 
 def planes(model, three: np.ndarray, seed: int):

@@ -225,7 +225,7 @@ def test_refuses_settings_that_make_no_sense(case, rng):
     wrapped = {through_purification: adversarial.pgd, universal: adversarial.universal_perturbation}
     attack = wrapped.get(case.attack, case.attack)
     known = inspect.signature(attack).parameters
-    fixed = {"model", "x", "y", "targeted", "random_start", "rng"}
+    fixed = {"model", "x", "y", "targeted", "random_start", "rng", "progress"}
     assert set(known) - fixed <= WRONG_SETTINGS.keys()
     for name in known.keys() & WRONG_SETTINGS.keys():
         values = WRONG_SETTINGS[name]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from attacked_nets import affine, some_pictures, stripes, trained, untrained
+from attacked_nets import affine, some_pictures, stripes, trained, undecided, untrained
 
 import tinydiff as td
 from tinydiff import adversarial, kernels, ops, optim
@@ -268,6 +268,17 @@ def test_one_perturbation_for_all_pictures(rng):
     other, _ = stripes(60, 2)
     seen = adversarial.classes_seen(model, adversarial.moved(asarray(other[::2]), v))
     assert (seen != 0).mean() >= 0.8, "it works on pictures that it was not made from"
+
+
+def test_progress_of_a_universal_perturbation_counts_pictures(rng, capsys):
+    x, _ = some_pictures(rng)
+    model, y = undecided(x)
+    settings = {"eps": 0.001, "rounds": 1}
+    adversarial.universal_perturbation(model, x, y, **settings)
+    assert capsys.readouterr().err == ""
+    adversarial.universal_perturbation(model, x, y, **settings, progress="one for all")
+    err = capsys.readouterr().err
+    assert "one for all" in err and f"/{len(x)} " in err
 
 
 def test_a_universal_perturbation_stops_when_enough_are_fooled(rng, monkeypatch):
