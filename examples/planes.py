@@ -130,14 +130,8 @@ def draw(plane: Plane, view, seen: dict, three: np.ndarray, classes: np.ndarray,
             ahead = [found.ahead(k) for k in range(len(names))]
             veiled = ~found.inside if kind == "through" else None
             plots.draw_map(axes, found.u, found.v, found.coloured(colours), ahead, veiled)
-            size = SHOWN * np.ptp(view[0])
-            for (u, v), picture, k in zip(at, three, classes, strict=False):
-                place = u - size / 2, v - size / 2, size, size
-                inset = axes.inset_axes(place, transform=axes.transData)
-                inset.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=1)
-                inset.set(xticks=[], yticks=[])
-                for spine in inset.spines.values():
-                    spine.set(color=colours[k], linewidth=2.5)
+            for place, picture, k in zip(at, three, classes, strict=False):
+                plots.draw_inset(axes, place, SHOWN * np.ptp(view[0]), picture, colours[k])
             axes.set(title=name + how, xlabel=labels[0], ylabel=labels[1])
             met |= set(found.shares.argmax(axis=-1).flat)
             bar.update()
