@@ -121,7 +121,7 @@ def certify_own(args) -> None:
     if its.classes[0] == ABSTAIN:
         print(f"It abstains: no class is seen in surely more than half of {args.draws} copies.")
     else:
-        print(f"{recogniser.classes[its.classes[0]]}, for certain within {its.radii[0]:.3f}.")
+        print(f"{recogniser.classes[its.classes[0]]}, for certain {its.within(0)}.")
     path = args.checkpoint.with_name(f"{args.image.stem}-noisy.png")
     rng = np.random.default_rng(args.seed)
     images.save_png(path, noisy_copies(smoothed, x, its, recogniser.classes, rng=rng))
