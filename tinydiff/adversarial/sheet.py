@@ -30,7 +30,7 @@ def before_and_after(
         )
     change = np.clip(0.5 + times * (after - before), 0, 1)
     cells = np.stack([before, change, after], axis=1).reshape(-1, *before.shape[1:])
-    columns = ["before", f"change, {times:.3g} times", "after"]
+    columns = ["before", f"change, {times:g} times", "after"]
     return labelled_grid(cells, columns, verdicts, scale=max(1, WIDTH // before.shape[2]))
 
 
