@@ -109,7 +109,6 @@ def test_a_folder_of_more_classes_than_colours(here):
             picture[:, : c % 8] = 200
             images.save_png(here / "mine" / f"class-{c:02}" / f"{i}.png", picture)
     settings = {"kind": "plain", "epochs": 2.0, "batch_size": 20, "lr": 0.02, "widths": (8, 8)}
-    td.seed(0)
     train_classifier(data.image_folder("mine", 8), here / "net", seed=0, **settings)
     three = [f"mine/class-{c}/0.png" for c in ("00", "10", "11")]
     command = here / "net" / "checkpoint.npz", "--data", "mine", "--count", 12
