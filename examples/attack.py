@@ -15,16 +15,15 @@ Writes to runs/NAME/ (attack-RUN by default): table.txt; fooled.png (pictures fo
 MY-fooled.png beside the checkpoint.
 """
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from tinydiff import adversarial, data, images
-from tinydiff.adversarial import carried_out, classes_seen, gradient_ascent, pgd
+from tinydiff.adversarial import carried_out, classes_seen, first_pictures, gradient_ascent, pgd
 from tinydiff.backend import asarray, to_numpy
-from tinydiff.commandline import number, parser, run, run_folder, whole
+from tinydiff.commandline import number, parser, row, run, run_folder, tell, whole
 from tinydiff.metrics import Recogniser
 
 DATA = data.LABELLED
@@ -47,29 +46,20 @@ def main() -> None:
     known = [recogniser] + ([Recogniser.load(args.other)] if args.other else [])
     train_set, test_set = data.train_and_test(name, DATA, recogniser.image[0])
     for each in known:
-        if each.image != test_set.images.shape[1:] or len(each.classes) != len(test_set.classes):
-            raise ValueError(f"a checkpoint learned from other pictures or classes than {name}'s")
-        each.classes = test_set.classes  # older runs know only numbers
+        each.take_names(test_set)
     sizes = dict(GREY if recogniser.image[2] == 1 else COLOUR)
     sizes |= {key: value for key in ("eps", "small") if (value := getattr(args, key))}
-    x, y = pictures(test_set, args.count)
-    lines = []
-    for line in itertools.chain(
-        [f"{len(x)} pictures of {test_set.name}, {args.few} for *; means over those fooled now"],
-        table(recogniser, x, y, sizes, args, folder),
-        one_for_all(recogniser, *pictures(train_set, args.few), x, y, sizes["eps"], args, folder),
-        transferred(known, x, y, sizes["eps"]) if args.other else (),
-    ):
-        print(line)
-        lines.append(line)
-    (folder / "table.txt").write_text("\n".join(lines) + "\n")
+    x, y = first_pictures(test_set, args.count)
+
+    def lines() -> Iterator[str]:
+        yield f"{len(x)} pictures of {test_set.name}, {args.few} for *; means over those fooled now"
+        yield from table(recogniser, x, y, sizes, args, folder)
+        few = first_pictures(train_set, args.few)
+        yield one_for_all(recogniser, *few, x, y, sizes["eps"], args.seed, folder)
+        yield from transferred(known, x, y, sizes["eps"]) if args.other else ()
+
+    tell(folder / "table.txt", lines())
     print(f"See {folder}.")
-
-
-def pictures(dataset: data.Dataset, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Some of them, floats in [0, 1], and their classes."""
-    some = data.first_of(dataset, count)
-    return images.to_float(some.images, (0, 1)), some.labels
 
 
 def table(recogniser: Recogniser, x, y, sizes: dict, args, folder: Path) -> Iterator[str]:
@@ -100,48 +90,45 @@ def table(recogniser: Recogniser, x, y, sizes: dict, args, folder: Path) -> Iter
         fooled = np.flatnonzero(sure[:n] & ~right)
         means = [f"{of[fooled].mean():.3f}" for of in (found.l2, found.linf) if len(fooled)]
         yield row(what, f"{right.mean():.1%}", *means)
-        if what == attacks[0][0]:
-            save_sheet(folder / "fooled.png", recogniser, x, found.pictures, fooled[:SHOWN])
-            if not len(fooled):
-                yield "(nobody is fooled by so little: there is no fooled.png)"
+        if what == attacks[0][0] and len(fooled):
+            some = fooled[:SHOWN]
+            save_sheet(folder / "fooled.png", recogniser, x[some], found.pictures[some])
+        elif what == attacks[0][0]:
+            yield "(nobody is fooled by so little: there is no fooled.png)"
 
 
 def one_for_all(
-    recogniser: Recogniser, train, labels, x, y, eps: float, args, folder: Path
-) -> Iterator[str]:
+    recogniser: Recogniser, train, labels, x, y, eps: float, seed: int, folder: Path
+) -> str:
     """A universal perturbation, made from training pictures, on test pictures; universal.png."""
-    model, rng = adversarial.on_pictures(recogniser.model), np.random.default_rng(args.seed)
-    v = adversarial.universal_perturbation(model, train, labels, eps=eps, rng=rng)
+    model, rng = adversarial.on_pictures(recogniser.model), np.random.default_rng(seed)
+    v = adversarial.universal_perturbation(
+        model, train, labels, eps=eps, rng=rng, progress="one for all"
+    )
     moved = to_numpy(adversarial.moved(asarray(x), v))
-    yield row(f"one change for all, ε {eps:.3g}", f"{(classes_seen(model, moved) == y).mean():.1%}")
-    shown = np.concatenate([to_numpy(v) / (2 * eps) + 0.5, moved[: SHOWN + 1]])
-    captions = ["the change", *said(recogniser, moved[: SHOWN + 1])]
+    shown = images.to_uint8(np.concatenate([to_numpy(v) / (2 * eps) + 0.5, moved[:9]]), (0, 1))
+    captions = ["the change", *recogniser.verdicts(shown[1:])]
     images.save_png(folder / "universal.png", images.captioned_grid(shown, captions, 5, scale=3))
+    return row(
+        f"one change for all, ε {eps:.3g}", f"{(classes_seen(model, moved) == y).mean():.1%}"
+    )
 
 
 def transferred(known: list[Recogniser], x, y, eps: float) -> Iterator[str]:
+    """Who still sees rightly what was made to fool whom."""
     models = [adversarial.on_pictures(each.model) for each in known]
-    shares = adversarial.transfer(pgd, models, x, y, eps=eps, steps=STEPS, random_start=False)
+    settings = {"eps": eps, "steps": STEPS, "random_start": False, "progress": "PGD"}
+    shares = adversarial.transfer(pgd, models, x, y, **settings)
     yield row(f"PGD, ε {eps:.3g}, seen rightly by", "the first", "the other")
     for made, line in zip(("the first", "the other"), shares, strict=True):
         yield row(f"made against {made}", *(f"{share:.1%}" for share in line))
 
 
-def row(what: str, *cells: str) -> str:
-    return f"{what:<36}" + "".join(f"{cell:>11}" for cell in cells)
-
-
-def said(recogniser: Recogniser, x: np.ndarray) -> list[str]:
-    """What is seen in each picture, in the bytes it is saved as, and how sure that is."""
-    likely = recogniser(images.to_uint8(x, (0, 1)))
-    return [f"{recogniser.classes[p.argmax()]} {p.max():.0%}" for p in likely]
-
-
-def save_sheet(path: Path, recogniser: Recogniser, before, after, some: np.ndarray) -> None:
-    if len(some):
-        pair = before[some], after[some]
-        seen = zip(*(said(recogniser, pictures) for pictures in pair), strict=True)
-        images.save_png(path, adversarial.before_and_after(*pair, list(map(", then ".join, seen))))
+def save_sheet(path: Path, recogniser: Recogniser, before, after) -> list[str]:
+    """Pictures before and after; returns what is seen in them, in the bytes they are saved as."""
+    verdicts = recogniser.verdicts(*(images.to_uint8(x, (0, 1)) for x in (before, after)))
+    images.save_png(path, adversarial.before_and_after(before, after, verdicts))
+    return verdicts
 
 
 def fool(recogniser: Recogniser, args) -> None:
@@ -150,11 +137,12 @@ def fool(recogniser: Recogniser, args) -> None:
         raise ValueError(f"--target {args.target}: expected one of {', '.join(recogniser.classes)}")
     model, aim = adversarial.on_pictures(recogniser.model), recogniser.classes.index(args.target)
     x = images.to_float(recogniser.read(args.image)[None], (0, 1))
-    found = carried_out(gradient_ascent, model, x, np.array([aim]), step=ASCENT)
+    found = carried_out(gradient_ascent, model, x, np.array([aim]), step=ASCENT, steps=1000)
     path = args.checkpoint.with_name(f"{args.image.stem}-fooled.png")
-    save_sheet(path, recogniser, x, found.pictures, np.array([0]))
-    before, after = said(recogniser, np.concatenate([x, found.pictures]))
-    print(f"{before}, then {after}: {found.l2[0]:.3f} away in L2, {found.linf[0]:.3f} in L∞.")
+    (verdict,) = save_sheet(path, recogniser, x, found.pictures)
+    print(f"{verdict}: {found.l2[0]:.3f} away in L2, {found.linf[0]:.3f} in L∞.")
+    if found.seen[0] != aim:
+        print(f"All steps are over, and it is not taken for {args.target}.")
     print(f"See {path}.")
 
 

@@ -44,8 +44,7 @@ def main() -> None:
     name = data.short_name(args.data, DATA)
     folder = run_folder(args, f"certify-{name}")
     train_set, test_set = data.train_and_test(args.data, DATA, args.size)
-    some = data.first_of(test_set, args.count)
-    x, y = images.to_float(some.images, (0, 1)), some.labels
+    x, y = adversarial.first_pictures(test_set, args.count)
     undefended = adversarial.on_pictures(judge_of(train_set, args.out / f"classify-{name}"))
     nets = [learned(train_set, s, args.out / f"noise-{s:g}-{name}", args.seed) for s in args.noise]
     found = [certified(smoothed, x, args) for smoothed in nets]
@@ -54,7 +53,7 @@ def main() -> None:
     sheets = []
     for smoothed, its in zip(nets, found, strict=True):
         its, rng = Certificates(*(of[shown] for of in its)), np.random.default_rng(args.seed)
-        sheets.append(noisy_copies(smoothed, x[shown], its, some.classes, rng=rng))
+        sheets.append(noisy_copies(smoothed, x[shown], its, test_set.classes, rng=rng))
     images.save_png(folder / "noisy.png", np.concatenate(sheets))
     right = attacked(undefended, x, y, np.random.default_rng(args.seed))
     save_curves(folder / "certified.png", args.noise, found, y, right)
@@ -122,7 +121,7 @@ def certify_own(args) -> None:
     if its.classes[0] == ABSTAIN:
         print(f"It abstains: no class is seen in surely more than half of {args.draws} copies.")
     else:
-        print(f"{recogniser.classes[its.classes[0]]}, for certain within {its.radii[0]:.3f}.")
+        print(f"{recogniser.classes[its.classes[0]]}, for certain {its.within(0)}.")
     path = args.checkpoint.with_name(f"{args.image.stem}-noisy.png")
     rng = np.random.default_rng(args.seed)
     images.save_png(path, noisy_copies(smoothed, x, its, recogniser.classes, rng=rng))

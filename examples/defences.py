@@ -37,9 +37,7 @@ def main() -> None:
     name = args.data or data.learned_from(one.settings, DATA)
     _, test_set = data.train_and_test(name, DATA, one.image[0])
     for each in known.values():
-        if each.image != test_set.images.shape[1:] or len(each.classes) != len(test_set.classes):
-            raise ValueError(f"a checkpoint learned from other pictures or classes than {name}'s")
-        each.classes = test_set.classes  # older runs know only numbers
+        each.take_names(test_set)
     eps = args.eps or adversarial.usual_eps(name)
     some = data.first_of(test_set, args.count)
     found = {key: measured(each, some, eps, args) for key, each in known.items()}
@@ -70,12 +68,8 @@ def seen(known: Mapping[str, Recogniser], pictures, y, eps: float, seed: int) ->
     for name, recogniser in known.items():
         found = adversarial.under_pgd(on_pictures(recogniser.model), x, y, eps, seed=seed)
         attacked = images.to_uint8(found.pictures, (0, 1))
-        likely = recogniser(attacked)
         cells += [dark, attacked]
-        captions += [
-            name.removeprefix("defend-"),
-            *(f"{recogniser.classes[p.argmax()]} {p.max():.0%}" for p in likely),
-        ]
+        captions += [name.removeprefix("defend-"), *recogniser.verdicts(attacked)]
     cells = as_cells(np.concatenate(cells), CELL)
     return images.captioned_grid(cells, captions, 1 + len(pictures), scale=1)
 

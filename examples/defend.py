@@ -18,8 +18,6 @@ With --image it trains nothing: your picture is attacked, so that it may be take
 what it is taken for now; MY-attacked.png, beside the checkpoint, shows it before and after.
 """
 
-import numpy as np
-
 import tinydiff as td
 from tinydiff import adversarial, data, images, ops, plots
 from tinydiff.adversarial import on_pictures
@@ -66,12 +64,11 @@ def main() -> None:
     batch = recogniser.settings["recipe"]["batch_size"]
     print(f"trained {minutes(folder, batch):.1f} minutes")
     save_loss(folder, f"{args.data}: training loss, defence: {args.defence}")
-    some = data.first_of(test_set, args.count)
-    x, model = images.to_float(some.images, (0, 1)), on_pictures(recogniser.model)
+    (x, y), model = adversarial.first_pictures(test_set, args.count), on_pictures(recogniser.model)
     settings = {"eps": eps, "few": args.few, "seed": args.seed, "progress": True}
-    found = adversarial.robustness(model, x, some.labels, **settings)
+    found = adversarial.robustness(model, x, y, **settings)
     table = (
-        f"{len(x)} pictures of {some.name}, ε {eps:.3g}; * {min(args.few, len(x))} of them\n"
+        f"{len(x)} pictures of {test_set.name}, ε {eps:.3g}; * {min(args.few, len(x))} of them\n"
         f"{adversarial.robustness_table({folder.name: found})}\n"
     )
     (folder / "table.txt").write_text(table)
@@ -98,10 +95,8 @@ def attack_own(args) -> None:
     x = images.to_float(recogniser.read(args.image)[None], (0, 1))
     y = adversarial.classes_seen(model, x)
     changed = adversarial.under_pgd(model, x, y, eps, seed=args.seed).pictures
-    likely = recogniser(images.to_uint8(np.concatenate([x, changed]), (0, 1)))
-    before, after = (f"{recogniser.classes[p.argmax()]} {p.max():.0%}" for p in likely)
+    (verdict,) = recogniser.verdicts(*(images.to_uint8(z, (0, 1)) for z in (x, changed)))
     path = args.checkpoint.with_name(f"{args.image.stem}-attacked.png")
-    verdict = f"{before}, then {after}"
     sheet = adversarial.before_and_after(x, changed, [verdict], times=round(0.5 / eps, 1))
     images.save_png(path, sheet)
     print(f"{verdict} (ε {eps:.3g}).  See {path}.")

@@ -19,6 +19,7 @@ through.png it is paler, in gradient.png it is all but the middle.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +32,14 @@ from tinydiff.adversarial import (
     classes_seen,
     crossing,
     distance_to_boundary,
+    first_pictures,
     map_of,
     on_pictures,
     probabilities,
 )
 from tinydiff.adversarial.network import loss_gradient
 from tinydiff.backend import asarray, to_numpy
-from tinydiff.commandline import number, parser, run, run_folder, whole
+from tinydiff.commandline import number, parser, row, run, run_folder, tell, whole
 from tinydiff.metrics import Recogniser
 
 DATA = data.LABELLED
@@ -59,14 +61,13 @@ def main() -> None:
     plots.require()
     folder = run_folder(args, f"planes-{args.checkpoint.resolve().parent.name}")
     own, networks = Recogniser.load(args.checkpoint), {}
+    name = args.data or data.learned_from(own.settings, DATA)
+    _, test_set = data.train_and_test(name, DATA, own.image[0])
     for path in [args.checkpoint, *args.other]:
         other = Recogniser.load(path)
-        if (other.image, len(other.classes)) != (own.image, len(own.classes)):
-            raise ValueError(f"--other {path}: of other pictures or classes than the first")
+        other.take_names(test_set)
         networks[path.resolve().parent.name] = on_pictures(other.model)
-    test_set = DATA[data.learned_from(own.settings, DATA)]("test")
-    some = data.first_of(test_set, args.count)
-    x, y = images.to_float(some.images, (0, 1)), some.labels
+    x, y = first_pictures(test_set, args.count)
     seen = {name: (partial(probabilities, net), votes(net, args)) for name, net in networks.items()}
     model = on_pictures(own.model)
     if args.image:
@@ -74,20 +75,26 @@ def main() -> None:
     else:
         right = np.flatnonzero(classes_seen(model, x) == y)
         _, places = np.unique(y[right], return_index=True)  # the first of each class
+        if len(places) < 3:
+            raise ValueError(f"--count {args.count}: fewer than three classes are seen rightly")
         three = x[right[np.sort(places)[:3]]]
     for name, plane, view in planes(model, three, args.seed):
         figure = draw(plane, view, seen, three, classes_seen(model, three), test_set.classes, name)
         plots.save_figure(folder / f"{name}.png", figure, dpi=90)
-    lines = [row(f"{len(x)} test pictures", "right", "to DeepFool's", "to another's", "smoothed")]
-    lines += [distances(name, networks[name], seen[name], x, y) for name in networks]
-    (folder / "table.txt").write_text("\n".join(lines) + "\n")
-    print(*lines, f"See {folder}.", sep="\n")
+    head = row(f"{len(x)} test pictures", "right", "to DeepFool's", "to another's", "smoothed")
+    rows = (distances(name, networks[name], seen[name], x, y) for name in networks)
+    tell(folder / "table.txt", chain([head], rows))
+    print(f"See {folder}.")
 
 
 def votes(model, args) -> Callable:
     """answer(x), the shares of the draws in which the classes are seen, (N, K), always the same"""
-    smoothed, seed = Smoothed(model, args.sigma), args.seed
-    return lambda x: smoothed.counts(x, DRAWS, rng=np.random.default_rng(seed)) / DRAWS
+    smoothed, shown = Smoothed(model, args.sigma), {"progress": f"{DRAWS} draws"}
+
+    def answer(x):
+        return smoothed.counts(x, DRAWS, rng=np.random.default_rng(args.seed), **shown) / DRAWS
+
+    return answer
 
 
 def planes(model, three: np.ndarray, seed: int):
@@ -109,6 +116,7 @@ def draw(plane: Plane, view, seen: dict, three: np.ndarray, classes: np.ndarray,
     """A figure: a column for each network, itself above, smoothed below."""
     tall = np.ptp(view[1]) / np.ptp(view[0])
     figure, met = plots.new_figure(1.2 + 4.6 * len(seen), 1.5 + 2 * 4.1 * tall), set()
+    colours = np.resize(COLOURS, (len(names), 3))  # after the tenth from the first again
     at = plane.coordinates(three)[: 3 if kind == "through" else 1]
     columns = figure.subplots(2, len(seen), squeeze=False).T
     labels = {
@@ -121,20 +129,14 @@ def draw(plane: Plane, view, seen: dict, three: np.ndarray, classes: np.ndarray,
             found = map_of(plane, answer, *(np.linspace(*ends, side) for ends in view))
             ahead = [found.ahead(k) for k in range(len(names))]
             veiled = ~found.inside if kind == "through" else None
-            plots.draw_map(axes, found.u, found.v, found.coloured(COLOURS), ahead, veiled)
-            size = SHOWN * np.ptp(view[0])
-            for (u, v), picture, k in zip(at, three, classes, strict=False):
-                place = u - size / 2, v - size / 2, size, size
-                inset = axes.inset_axes(place, transform=axes.transData)
-                inset.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=1)
-                inset.set(xticks=[], yticks=[])
-                for spine in inset.spines.values():
-                    spine.set(color=COLOURS[k], linewidth=2.5)
+            plots.draw_map(axes, found.u, found.v, found.coloured(colours), ahead, veiled)
+            for place, picture, k in zip(at, three, classes, strict=False):
+                plots.draw_inset(axes, place, SHOWN * np.ptp(view[0]), picture, colours[k])
             axes.set(title=name + how, xlabel=labels[0], ylabel=labels[1])
             met |= set(found.shares.argmax(axis=-1).flat)
             bar.update()
     style = {"s": 90, "marker": "s"}
-    marks = [axes.scatter([], [], color=COLOURS[k], label=names[k], **style) for k in sorted(met)]
+    marks = [axes.scatter([], [], color=colours[k], label=names[k], **style) for k in sorted(met)]
     figure.legend(handles=marks, loc="outside right center", title="seen as")
     return figure
 
@@ -153,16 +155,14 @@ def distances(name: str, model, answers, x: np.ndarray, y: np.ndarray) -> str:
     return row(name, str(len(x)), *(f"{np.mean(d[np.isfinite(d)]):.2f}" for d in far))
 
 
-def row(what: str, *cells: str) -> str:
-    return f"{what:<30}" + "".join(f"{cell:>15}" for cell in cells)
-
-
 def parse_arguments():
     options = parser(__doc__, "--seed", "--name", "--out", name="planes-RUN")
     options.add_argument("checkpoint", type=Path, help="of a classifier")
     options.add_argument("--other", type=Path, nargs="+", default=[], help="others, to compare")
     options.add_argument("--image", type=Path, nargs=3, metavar=tuple("ABC"), help="three pictures")
     options.add_argument("--sigma", type=number(above=0, most=1), default=0.25, help="of the noise")
+    known = f"{', '.join(DATA)}, or a folder of pictures"
+    options.add_argument("--data", help=f"{known} (default: what the model learned from)")
     options.add_argument("--count", type=whole(10), default=100, help="test pictures of the table")
     return options.parse_args()
 

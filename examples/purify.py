@@ -16,6 +16,8 @@ purified.png: pictures, attacked, noised, purified, and what is seen in each.  W
 writes MY-purified.png beside the checkpoint.
 """
 
+import math
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -26,12 +28,12 @@ from tinydiff.adversarial import (
     Purified,
     carried_out,
     classes_seen,
+    first_pictures,
     on_pictures,
     pgd,
-    probabilities,
 )
 from tinydiff.backend import asarray, randn, to_numpy
-from tinydiff.commandline import number, parser, run, run_folder, whole
+from tinydiff.commandline import number, parser, row, run, run_folder, tell, whole
 from tinydiff.diffusion import Pipeline, denoiser, sdedit
 from tinydiff.metrics import Recogniser
 
@@ -59,45 +61,42 @@ def main() -> None:
     if args.image:
         x = images.to_float(recogniser.read(args.image)[None], (0, 1))
         changed = attack(bare, x, classes_seen(bare, x), sizes[-1], **ALONE)
-        path = args.checkpoint.with_name(f"{args.image.stem}-purified.png")
-        sheet = before_and_after(
-            recogniser, pipeline, x, changed, args.strength or USUAL, args.seed
-        )
+        path, strength = args.checkpoint.with_name(f"{args.image.stem}-purified.png"), args.strength
+        sheet = before_and_after(recogniser, pipeline, x, changed, strength or USUAL, args.seed)
         images.save_png(path, sheet)
         print(f"See {path}.")
         return
-    name = data.learned_from(recogniser.settings, DATA)
-    train_set, test_set = (
-        data.first_of(DATA[name](part), args.count) for part in ("train", "test")
-    )
-    x, y, lines, strength = *pictures_of(train_set), [], args.strength
-    if strength is None:
-        x[::2] = attack(bare, x[::2], y[::2], sizes[-1], **ALONE)
-        found = {s: right(guarded(s), x, y) for s in STRENGTHS}
-        strength = max(STRENGTHS, key=found.get)
-        lines = [row(f"{len(x)} training pictures, half at ε {sizes[-1]:.3g}", "", "purified")]
-        lines += [row(f"strength {s:g}", "", f"{of:.1%}") for s, of in found.items()]
-    x, y = pictures_of(test_set)
+    name = args.data or data.learned_from(recogniser.settings, DATA)
+    train_set, test_set = data.train_and_test(name, DATA, recogniser.image[0])
+    recogniser.take_names(test_set)
 
-    def line(what: str, z: np.ndarray) -> str:
-        return row(what, *(f"{right(model, z, y):.1%}" for model in (bare, guarded(strength))))
+    def lines() -> Iterator[str]:
+        (x, y), strength = first_pictures(train_set, args.count), args.strength
+        if strength is None:
+            x[::2] = attack(bare, x[::2], y[::2], sizes[-1], **ALONE)
+            yield row(f"{len(x)} training pictures, half at ε {sizes[-1]:.3g}", "", "purified")
+            found = {}
+            for s in STRENGTHS:
+                found[s] = right(guarded(s), x, y)
+                yield row(f"strength {s:g}", "", f"{found[s]:.1%}")
+            strength = max(STRENGTHS, key=found.get)
+        x, y = first_pictures(test_set, args.count)
 
-    lines += [row(f"{len(x)} test pictures, strength {strength:g}", "classifier", "purified")]
-    lines += [line("no attack", x)]
-    for eps in sizes:
-        changed = attack(bare, x, y, eps, **ALONE)
-        adaptive = attack(purified(bare, pipeline, strength, args.seed + 1), x, y, eps, **ALL)
-        lines += [line(f"attack on the classifier, ε {eps:.3g}", changed)]
-        lines += [line(f"attack on both, ε {eps:.3g}", adaptive)]
-    print(*lines, sep="\n")
-    some = x[:SHOWN], changed[:SHOWN], strength, args.seed
-    images.save_png(folder / "purified.png", before_and_after(recogniser, pipeline, *some))
-    (folder / "table.txt").write_text("\n".join(lines) + "\n")
+        def line(what: str, z: np.ndarray) -> str:
+            return row(what, *(f"{right(model, z, y):.1%}" for model in (bare, guarded(strength))))
+
+        yield row(f"{len(x)} test pictures, strength {strength:g}", "classifier", "purified")
+        yield line("no attack", x)
+        for eps in sizes:
+            changed = attack(bare, x, y, eps, **ALONE)
+            yield line(f"attack on the classifier, ε {eps:.3g}", changed)
+            both = purified(bare, pipeline, strength, args.seed + 1)
+            yield line(f"attack on both, ε {eps:.3g}", attack(both, x, y, eps, **ALL))
+        some = x[:SHOWN], changed[:SHOWN], strength, args.seed
+        images.save_png(folder / "purified.png", before_and_after(recogniser, pipeline, *some))
+
+    tell(folder / "table.txt", lines())
     print(f"See {folder}.")
-
-
-def pictures_of(dataset: data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    return images.to_float(dataset.images, (0, 1)), dataset.labels
 
 
 def purified(bare, pipeline: Pipeline, strength: float, seed: int) -> Purified:
@@ -118,22 +117,20 @@ def right(model, x, y) -> float:
     return float((classes_seen(model, x) == y).mean())
 
 
-def row(what: str, *cells: str) -> str:
-    return f"{what:<40}" + "".join(f"{cell:>12}" for cell in cells)
-
-
 def before_and_after(recogniser, pipeline, x, changed, strength: float, seed: int) -> np.ndarray:
     """A row for each picture: itself, attacked, noised, and purified."""
-    bare, diffusion = on_pictures(recogniser.model), pipeline.diffusion
-    t = np.full(len(x), round(strength * diffusion.schedule.T) - 1)
+    diffusion = pipeline.diffusion
+    t = np.full(len(x), math.ceil(strength * diffusion.schedule.T) - 1)
     noise = randn(x.shape, rng=np.random.default_rng(seed))  # the same as that of purification
     noised = to_numpy(diffusion.q_sample(asarray(2 * changed - 1), t, noise))
-    pure = to_numpy(purified(bare, pipeline, strength, seed).purify(asarray(changed)))
+    pure = to_numpy(
+        purified(on_pictures(recogniser.model), pipeline, strength, seed).purify(asarray(changed))
+    )
     cells = np.stack([x, changed, np.clip((noised + 1) / 2, 0, 1), pure], axis=1)
+    seen = (recogniser.verdicts(images.to_uint8(z, (0, 1))) for z in (x, changed, pure))
     captions = []
-    for three in zip(*(probabilities(bare, z) for z in (x, changed, pure)), strict=True):
-        seen = [f"{recogniser.classes[p.argmax()]} {p.max():.0%}" for p in three]
-        captions += [seen[0], f"attacked: {seen[1]}", "noised", f"purified: {seen[2]}"]
+    for first, then, last in zip(*seen, strict=True):
+        captions += [first, f"attacked: {then}", "noised", f"purified: {last}"]
     return images.captioned_grid(cells.reshape(-1, *x.shape[1:]), captions, 4, scale=4)
 
 
@@ -142,9 +139,10 @@ def parse_arguments():
     options.add_argument("checkpoint", type=Path, help="of a run of examples/classify.py")
     usual = Path("runs/mnist/checkpoint.npz")
     options.add_argument("--diffusion", type=Path, default=usual, help="of examples/ddpm.py")
-    options.add_argument(
-        "--count", type=whole(2), default=200, help="pictures to test, and to tune"
-    )
+    known = f"{', '.join(DATA)}, or a folder of pictures"
+    options.add_argument("--data", help=f"{known} (default: what the classifier learned from)")
+    text = "pictures to test, and to tune"
+    options.add_argument("--count", type=whole(2), default=200, help=text)
     text = f"of the noise, as a share of all (without: the best of several; of --image {USUAL})"
     options.add_argument("--strength", type=number(above=0, most=1), help=text)
     options.add_argument("--image", type=Path, help="a picture to attack and to purify")

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tinydiff.commandline import USUAL, check_writable, number, parser, run, run_folder, whole
+from tinydiff.commandline import (
+    USUAL,
+    check_writable,
+    number,
+    parser,
+    row,
+    run,
+    run_folder,
+    tell,
+    whole,
+)
 from tinydiff.training import TrainingStopped
 
 DOC = "Draws.\n\n    with   spaces"
@@ -126,6 +136,26 @@ def test_a_place_under_a_file_cannot_be_written(tmp_path):
     for folder in (tmp_path / "file", tmp_path / "file" / "new"):
         with pytest.raises(NotADirectoryError, match=r"cannot be written to: .* is not a folder"):
             check_writable(folder)
+
+
+def test_what_is_told_is_kept_too_even_when_interrupted(tmp_path, capsys):
+    path = tmp_path / "new" / "table.txt"
+
+    def lines(until=None):
+        for i, line in enumerate((row("ε 0.3", "1", "2"), "second")):
+            if i == until:
+                raise KeyboardInterrupt
+            yield line
+            assert capsys.readouterr().out == line + "\n", "not at once"
+
+    tell(path, lines())
+    assert path.read_bytes() == (f"{'ε 0.3':<53}1{2:14}\nsecond\n").encode()
+    with pytest.raises(KeyboardInterrupt):
+        tell(path, lines(until=1))
+    assert path.read_bytes().count(b"\n") == 1
+    with pytest.raises(KeyboardInterrupt):
+        tell(tmp_path / "other" / "table.txt", lines(until=0))
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_folder_of_a_run(tmp_path, monkeypatch):

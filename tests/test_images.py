@@ -155,6 +155,15 @@ def test_captions_stand_beside_a_grid():
     assert np.array_equal(labelled_grid(pictures[:1] / np.float32(255), ["1"]), one)
 
 
+def test_accents_are_left_out_of_captions():
+    """Pillow's own font would draw boxes."""
+    pictures = np.zeros((1, 30, 90), np.uint8)
+    plain = captioned_grid(pictures, ["Kase, Susses"], 1)
+    assert np.array_equal(captioned_grid(pictures, ["Käse, Süßes"], 1), plain)
+    plain = labelled_grid(pictures, ["elan -1"], ["nino"], corner="uber")
+    assert np.array_equal(labelled_grid(pictures, ["élan −1"], ["niño"], corner="über"), plain)
+
+
 @pytest.mark.parametrize(
     ("columns", "rows", "message"),
     [([], (), "columns must be at least 1"), ("ab", "ab", "rows: expected 3 texts, .*got 2")],

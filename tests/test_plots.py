@@ -89,3 +89,18 @@ def test_a_map_of_a_plane():
     assert len(dark) and abs(dark.mean() - 0.625 * 200) < 3
     (pale,) = {tuple(pixel) for pixel in drawn(veiled)[-50:-40, -8:].reshape(-1, 3)}
     assert pale[0] == 255 and 120 < pale[1] < 180
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_inset_lies_at_its_place_upright_and_framed(channels):
+    figure = plots.new_figure(2, 2)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes([0, 0, 1, 1])
+    axes.set(xlim=(0, 10), ylim=(0, 10))
+    picture = np.full((4, 4, channels), 0.6)
+    picture[:2] = 0.2  # the upper half is darker
+    plots.draw_inset(axes, (7, 2), 2, picture, [1.0, 0, 0])
+    axes.set_axis_off()
+    shown = plots.pixels(figure, dpi=100).astype(int)
+    assert (shown[155, 140] == 51).all() and (shown[165, 140] == 153).all()
+    assert (shown[160, 121] == [255, 0, 0]).all() and (shown[100, 140] == 255).all()

@@ -24,7 +24,7 @@ from argparse import (
     Namespace,
     RawDescriptionHelpFormatter,
 )
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -158,6 +158,24 @@ def run_folder(args: Namespace, usual: str) -> Path:
     folder = args.out / (getattr(args, "name", None) or usual)
     check_writable(folder)
     return folder
+
+
+def row(what: str, *cells: str) -> str:
+    """A line of a table of text: what it is about, and columns, right-aligned."""
+    return f"{what:<40}" + "".join(f"{cell:>14}" for cell in cells)
+
+
+def tell(path: Path, lines: Iterable[str]) -> None:
+    """Print lines as they come, and write them to the file ``path``: also those before Ctrl-C."""
+    told = []
+    try:
+        for line in lines:
+            print(line)
+            told.append(line)
+    finally:
+        if told:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("\n".join(told) + "\n", encoding="utf-8")
 
 
 def check_writable(folder: str | os.PathLike) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -150,6 +151,7 @@ def labelled_grid(
     count = -(-len(images) // len(columns))
     if rows and len(rows) != count:
         raise ValueError(f"rows: expected {count} texts, one for each row, got {len(rows)}")
+    corner, *rows = map(_written, (corner, *rows))
 
     font = ImageFont.load_default(size=_TEXT)
     margin = pad * scale
@@ -258,10 +260,19 @@ def save_gif(
         file.write(buffer.getvalue())
 
 
+def _written(text: str) -> str:
+    """The text as Pillow's own font can write it: letters without accents, which it lacks."""
+    if text.isascii():
+        return text
+    parts = unicodedata.normalize("NFKD", text.replace("ß", "ss").replace("−", "-"))
+    return "".join(each for each in parts if not unicodedata.combining(each))
+
+
 def _write(draw, centre: tuple[float, float], text: str, width: float) -> None:
     """The text around a point, smaller than usual if it would be wider than ``width``."""
     from PIL import ImageFont
 
+    text = _written(text)
     share = min(1.0, width / max(ImageFont.load_default(size=_TEXT).getlength(text), 1))
     draw.text(centre, text, font=ImageFont.load_default(size=max(share * _TEXT, 1)), anchor="mm")
 

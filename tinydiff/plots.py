@@ -95,6 +95,19 @@ def draw_map(axes, u, v, picture: np.ndarray, ahead: Sequence[np.ndarray], veile
     axes.set(aspect="equal", xlim=(u[0], u[-1]), ylim=(v[0], v[-1]))
 
 
+def draw_inset(axes, at: tuple[float, float], side: float, picture: np.ndarray, colour) -> None:
+    """A small picture with a frame, its middle ``at`` (u, v), in the units of the axes.
+
+    picture  (H, W, 1 or 3), floats in [0, 1]
+    """
+    place = at[0] - side / 2, at[1] - side / 2, side, side
+    inset = axes.inset_axes(place, transform=axes.transData)
+    inset.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=1)
+    inset.set(xticks=[], yticks=[])
+    for spine in inset.spines.values():
+        spine.set(color=colour, linewidth=2.5)
+
+
 def new_figure(width: float, height: float):
     """An empty matplotlib Figure of so many inches, which makes room for its labels by itself.
 

@@ -7,7 +7,7 @@ import numpy as np
 
 import tinydiff as td
 from tinydiff import adversarial, nn, ops, optim
-from tinydiff.backend import asarray
+from tinydiff.backend import asarray, randn
 from tinydiff.models import Classifier
 
 
@@ -24,6 +24,16 @@ class Case(NamedTuple):
 def universal(model, x, y, *, eps, **settings):
     v = adversarial.universal_perturbation(model, x, y, eps=eps, **settings)
     return adversarial.moved(asarray(x), v)
+
+
+def through_purification(model, x, y, *, eps, rng=None, **settings):
+    """PGD on a network that sees pictures through noise, and in backward not."""
+
+    def film(z, rng):
+        yield z + 0.2 * randn(z.shape, rng=rng, dtype=z.dtype)
+
+    whole = adversarial.Purified(model, film, rng=rng)
+    return adversarial.pgd(whole, x, y, eps=eps, rng=rng, **settings)
 
 
 SMALL = {"eps": 0.1, "norm": math.inf, "random": False}
@@ -43,6 +53,12 @@ CASES = {
         adversarial.pgd, {"steps": 5, "norm": 2, "targeted": True, "random_start": False}, **ROUND
     ),
     "pgd, draws": Case(adversarial.pgd, {"steps": 3, "draws": 2}, **SMALL | {"random": True}),
+    "pgd, purified": Case(
+        through_purification, {"steps": 4, "draws": 2}, **SMALL | {"random": True}
+    ),
+    "pgd, purified, L2": Case(
+        through_purification, {"steps": 4, "draws": 2, "norm": 2}, **ROUND | {"random": True}
+    ),
     "pgd, momentum": Case(
         adversarial.pgd, {"steps": 5, "momentum": 1.0, "random_start": False}, **SMALL
     ),

@@ -4,7 +4,15 @@ import inspect
 
 import numpy as np
 import pytest
-from attacked_nets import CASES, affine, some_pictures, undecided, untrained
+from attacked_nets import (
+    CASES,
+    affine,
+    some_pictures,
+    through_purification,
+    undecided,
+    universal,
+    untrained,
+)
 
 from tinydiff import adversarial, backend, nn
 from tinydiff.adversarial.network import logits_of
@@ -14,7 +22,7 @@ from tinydiff.nn import Parameter
 every_attack = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 NO_ATTACKS = {
     *("before_and_after", "carried_out", "classes_seen", "moved", "noisy_copies", "on_pictures"),
-    "transfer",
+    *("first_pictures", "transfer"),
     *("crossing", "distance_to_boundary", "map_of", "probabilities"),
     *("adversarial_loss", "gradient_penalty_loss", "squeezing_loss"),
     *("robustness", "robustness_table", "under_pgd", "usual_eps"),
@@ -75,6 +83,17 @@ def test_leaves_the_model_as_it_was(case, rng):
     assert now[1] == modes
     for name, value in weights.items():
         np.testing.assert_array_equal(now[2][name], value)
+
+
+@every_attack
+def test_moves_no_running_statistics(case, rng):
+    x, y = some_pictures(rng)
+    norm = nn.BatchNorm2d(2)
+    model = nn.Sequential(norm, nn.Flatten(), nn.Linear(72, 4))
+    case.attack(model, x, y, eps=case.eps, **case.settings)
+    assert model.training and norm.training
+    np.testing.assert_array_equal(to_numpy(norm.running_mean), [0, 0])
+    np.testing.assert_array_equal(to_numpy(norm.running_var), [1, 1])
 
 
 @every_attack
@@ -203,11 +222,10 @@ WRONG_SETTINGS = {
 @every_attack
 def test_refuses_settings_that_make_no_sense(case, rng):
     model, (x, y) = untrained(), some_pictures(rng)
-    attack = case.attack
-    if attack.__module__ == "attacked_nets":
-        attack = adversarial.universal_perturbation
+    wrapped = {through_purification: adversarial.pgd, universal: adversarial.universal_perturbation}
+    attack = wrapped.get(case.attack, case.attack)
     known = inspect.signature(attack).parameters
-    fixed = {"model", "x", "y", "targeted", "random_start", "rng"}
+    fixed = {"model", "x", "y", "targeted", "random_start", "rng", "progress"}
     assert set(known) - fixed <= WRONG_SETTINGS.keys()
     for name in known.keys() & WRONG_SETTINGS.keys():
         values = WRONG_SETTINGS[name]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from attacked_nets import affine, some_pictures, stripes, trained, untrained
+from attacked_nets import affine, some_pictures, stripes, trained, undecided, untrained
 
 import tinydiff as td
 from tinydiff import adversarial, kernels, ops, optim
@@ -38,6 +38,15 @@ def test_pictures_meet_the_network_as_it_has_learned_them(rng):
     np.testing.assert_array_equal(got.numpy(), network(asarray(to_float(bytes_))).numpy())
     with pytest.raises(TypeError, match="model: expected a Module, got function"):
         adversarial.on_pictures(lambda x: x)
+
+
+def test_first_pictures_are_floats_in_0_1_of_all_classes():
+    x, y = np.arange(12, dtype=np.uint8).reshape(12, 1, 1, 1) * 20, np.arange(12) // 6
+    some, labels = adversarial.first_pictures(Dataset("sorted", x, y, ("a", "b")), 8)
+    assert some.dtype == np.float32 and len(some) == 8 and set(labels) == {0, 1}
+    np.testing.assert_allclose(some, x[np.rint(some * 255 / 20).astype(int).reshape(-1)] / 255)
+    np.testing.assert_array_equal(labels, np.rint(some * 255 / 20).reshape(-1) // 6)
+    assert len(adversarial.first_pictures(Dataset("sorted", x, y, ("a", "b")), 20)[0]) == 12
 
 
 # Along the gradient
@@ -259,6 +268,17 @@ def test_one_perturbation_for_all_pictures(rng):
     other, _ = stripes(60, 2)
     seen = adversarial.classes_seen(model, adversarial.moved(asarray(other[::2]), v))
     assert (seen != 0).mean() >= 0.8, "it works on pictures that it was not made from"
+
+
+def test_progress_of_a_universal_perturbation_counts_pictures(rng, capsys):
+    x, _ = some_pictures(rng)
+    model, y = undecided(x)
+    settings = {"eps": 0.001, "rounds": 1}
+    adversarial.universal_perturbation(model, x, y, **settings)
+    assert capsys.readouterr().err == ""
+    adversarial.universal_perturbation(model, x, y, **settings, progress="one for all")
+    err = capsys.readouterr().err
+    assert "one for all" in err and f"/{len(x)} " in err
 
 
 def test_a_universal_perturbation_stops_when_enough_are_fooled(rng, monkeypatch):

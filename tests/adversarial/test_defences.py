@@ -177,6 +177,18 @@ def test_a_step_is_a_share_of_as_much_of_eps_as_has_grown(rng, monkeypatch):
     assert whole == {"eps": 0.2, "steps": 3, "step": pytest.approx(0.08), "rng": rng}
 
 
+def test_the_loss_moves_running_statistics_and_the_attack_does_not(rng):
+    x, y = some_pictures(rng)
+    norm = nn.BatchNorm2d(2)
+    network = Recorder(nn.Sequential(norm, nn.Flatten(), nn.Linear(72, 4)))
+    adversarial_loss(network, x, y, eps=0.2, rng=rng, **PGD)
+    (z,) = network.learned
+    once = nn.BatchNorm2d(2)
+    once(asarray(z))
+    np.testing.assert_array_equal(to_numpy(norm.running_mean), to_numpy(once.running_mean))
+    np.testing.assert_array_equal(to_numpy(norm.running_var), to_numpy(once.running_var))
+
+
 def test_the_attack_sees_no_dropout_and_the_loss_does(rng):
     x, y = some_pictures(rng)
     network = untrained().model

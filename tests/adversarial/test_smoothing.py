@@ -275,6 +275,11 @@ def test_the_sheet_shows_copies_as_the_network_sees_them(rng):
         drawn(2, one)
 
 
+def test_a_radius_is_rounded_down():
+    its = adversarial.Certificates(np.array([1, 1]), np.array([0.6157, 0.375]))
+    assert [its.within(i) for i in range(2)] == ["within 0.615", "within 0.375"]
+
+
 def test_progress_counts_the_draws(capsys):
     Smoothed(Constant([0, 1]), 0.5).counts(np.zeros((2, *SHAPE), np.float32), 40, progress="asking")
     err = capsys.readouterr().err

@@ -86,7 +86,7 @@ def test_fools_on_the_users_own_picture(classifiers, here):
     ended = call(small_attack(), copy, "--image", "my.png", "--target", 3)
     assert ended.status == 0, ended.err
     assert everything_in(here / "run") == {"checkpoint.npz", "my-fooled.png"}
-    assert re.match(r"\S+ \d+%, then 3 \d+%: 0?\.?\d.* away in L2, .* in L∞\.", ended.out)
+    assert re.match(r"\S+, \d+\.\d%; then 3, \d+\.\d%: 0?\.?\d.* away in L2, .* in L∞\.", ended.out)
     assert pixels(here / "run" / "my-fooled.png").shape[1] >= 3 * 84
 
 

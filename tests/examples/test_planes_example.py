@@ -102,12 +102,35 @@ def test_refuses_in_one_sentence_and_leaves_nothing(command, message, classifier
     assert everything_in(here) == before
 
 
+def test_a_folder_of_more_classes_than_colours(here):
+    for c in range(12):
+        for i in range(10):
+            picture = np.full((8, 8), 15 * c + i, np.uint8)
+            picture[:, : c % 8] = 200
+            images.save_png(here / "mine" / f"class-{c:02}" / f"{i}.png", picture)
+    settings = {"kind": "plain", "epochs": 2.0, "batch_size": 20, "lr": 0.02, "widths": (8, 8)}
+    train_classifier(data.image_folder("mine", 8), here / "net", seed=0, **settings)
+    three = [f"mine/class-{c}/0.png" for c in ("00", "10", "11")]
+    command = here / "net" / "checkpoint.npz", "--data", "mine", "--count", 12
+    ended = call(small_planes(), *command, "--image", *three)
+    assert ended.status == 0, ended.err
+    assert len(everything_in(here / "runs" / "planes-net")) == 3
+
+
+def test_planes_through_pictures_of_classes_that_it_knows(classifiers, here, monkeypatch):
+    module = small_planes()
+    monkeypatch.setattr(module, "classes_seen", lambda model, x: np.zeros(len(x), int))
+    error = call(module, classifiers[0], "--count", 20).error()
+    assert "--count 20: fewer than three classes are seen rightly" in error
+    assert everything_in(here) == set()
+
+
 def test_a_network_of_other_classes_is_no_other(classifiers, pictures, here):
     settings = {"kind": "plain", "epochs": 1.0, "batch_size": 4, "lr": 0.01, "widths": (8, 8)}
     train_classifier(data.image_folder(pictures / "classes", 8), here / "small", seed=0, **settings)
     other = here / "small" / "checkpoint.npz"
     error = call(small_planes(), classifiers[0], "--other", other).error()
-    assert "of other pictures or classes than the first" in error
+    assert "expected those of" in error
 
 
 def test_help_names_what_it_writes_and_the_defaults():

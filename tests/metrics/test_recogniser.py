@@ -10,6 +10,7 @@ from PIL import Image
 import tinydiff as td
 from tinydiff import metrics, ops, training
 from tinydiff.backend import asarray, to_numpy
+from tinydiff.data import Dataset
 from tinydiff.images import to_float
 from tinydiff.metrics import Recogniser
 from tinydiff.models import CLASSIFIERS, Classifier
@@ -123,7 +124,23 @@ def test_verdicts():
     recogniser = Recogniser({"model": settings, "classes": ["cat", "dog"]})
     recogniser.model.head.weight.data[...] = 0
     recogniser.model.head.bias.data[...] = asarray([0, np.log(3)])
-    assert recogniser.verdicts(np.zeros((2, 28, 28, 1), np.uint8)) == ["dog, 75.0%"] * 2
+    x = np.zeros((2, 28, 28, 1), np.uint8)
+    assert recogniser.verdicts(x) == ["dog, 75.0%"] * 2
+    assert recogniser.verdicts(x, x[::-1]) == ["dog, 75.0%; then dog, 75.0%"] * 2
+
+
+def test_names_of_classes_are_those_of_the_data_set():
+    recogniser = Recogniser({"model": {"in_channels": 1, "num_classes": 2, "widths": (8,)}})
+    x, y = np.zeros((2, 28, 28, 1), np.uint8), np.arange(2)
+    recogniser.take_names(Dataset("pets", x, y, ("cat", "dog")))
+    assert recogniser.classes == ("cat", "dog")
+    for other in (
+        Dataset("small", x[:, :20, :20], y, ("cat", "dog")),
+        Dataset("more", x, y, ("cat", "dog", "emu")),
+    ):
+        with pytest.raises(ValueError, match=f"of 2 classes, expected those of {other.name}: "):
+            recogniser.take_names(other)
+    assert recogniser.classes == ("cat", "dog")
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from tinydiff.adversarial.deepfool import deepfool
 from tinydiff.adversarial.gradient import fgsm, pgd
 from tinydiff.adversarial.gradient_penalty import gradient_penalty_loss
 from tinydiff.adversarial.measure import Outcome, carried_out, classes_seen, probabilities, transfer
-from tinydiff.adversarial.pictures import OnPictures, on_pictures
+from tinydiff.adversarial.pictures import OnPictures, first_pictures, on_pictures
 from tinydiff.adversarial.plane import Map, Plane, map_of
 from tinydiff.adversarial.purification import Purified
 from tinydiff.adversarial.robustness import (
@@ -72,6 +72,7 @@ __all__ = [
     "deepfool",
     "distance_to_boundary",
     "fgsm",
+    "first_pictures",
     "gradient_ascent",
     "gradient_penalty_loss",
     "map_of",

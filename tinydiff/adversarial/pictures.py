@@ -4,6 +4,10 @@ An attack speaks of pictures: its ε is a brightness, and black and white are wh
 The networks here learned from [−1, 1].  This is the only place where one becomes the other.
 """
 
+import numpy as np
+
+from tinydiff.data import Dataset, first_of
+from tinydiff.images import to_float
 from tinydiff.nn import Module
 from tinydiff.nn.checks import is_module
 from tinydiff.tensor import Tensor
@@ -27,3 +31,12 @@ def on_pictures(model: Module) -> OnPictures:
     """
     is_module(model)
     return OnPictures(model)
+
+
+def first_pictures(dataset: Dataset, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first ``count`` pictures of a data set as floats in [0, 1], and the class of each.
+
+    Or all, if there are fewer; of all classes: see `first_of`.
+    """
+    some = first_of(dataset, count)
+    return to_float(some.images, (0, 1)), some.labels

@@ -55,9 +55,9 @@ def noisy_copies(
     if known != len(x):
         raise ValueError(f"certificates: expected {len(x)}, one for each picture, got {known}")
     cells, captions = [], []
-    for picture, c, radius in zip(x, *certificates, strict=True):
+    for i, (picture, c) in enumerate(zip(x, certificates.classes, strict=True)):
         copies, seen = smoothed.look(np.stack([picture] * COPIES), rng=rng)
-        verdict = "abstains" if c == ABSTAIN else f"{classes[c]} within {radius:.2f}"
+        verdict = "abstains" if c == ABSTAIN else f"{classes[c]} {certificates.within(i)}"
         cells += [picture, *np.clip(copies, 0, 1)]
         captions += [verdict, *(classes[k] for k in seen)]
     scale = max(1, WIDTH // x.shape[2])

@@ -20,6 +20,7 @@ smoothing", ICML 2019: theorem 1, and PREDICT and CERTIFY of section 3.2.
 
 from __future__ import annotations
 
+import math
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -49,6 +50,10 @@ class Certificates(NamedTuple):
     def accuracy(self, y: np.ndarray, radius: float = 0.0) -> float:
         """The certified accuracy: of how many pictures the class is y at least so far around."""
         return float(((self.classes == y) & (self.radii >= radius)).mean())
+
+    def within(self, i: int) -> str:
+        """The radius of one picture in words, rounded down: nothing is promised beyond it."""
+        return f"within {math.floor(1000 * self.radii[i]) / 1000:.3f}"
 
 
 class Smoothed:

@@ -34,17 +34,21 @@ def universal_perturbation(
     delta: float = 0.2,
     rounds: int = 10,
     rng: np.random.Generator | None = None,
+    progress: str | None = None,
 ):
     """v, (1, H, W, C), in the dtype of x; `moved`(x, v) are the pictures with v on each.
 
-    model   a Module of pictures in [0, 1], (N, H, W, C) → logits (N, K): see `on_pictures`
-    x, y    floats in [0, 1] to make it from, some hundreds, and the class of each
-    eps     how large it may be in the ``norm``, math.inf or 2
-    delta   the share of pictures that need not be fooled
-    rounds  through all pictures, at most, each in another order, drawn by ``rng``
+    model     a Module of pictures in [0, 1], (N, H, W, C) → logits (N, K): see `on_pictures`
+    x, y      floats in [0, 1] to make it from, some hundreds, and the class of each
+    eps       how large it may be in the ``norm``, math.inf or 2
+    delta     the share of pictures that need not be fooled
+    rounds    through all pictures, at most, each in another order, drawn by ``rng``
+    progress  what to call it in a progress bar, one for each round; None shows none
 
     Raises ValueError or TypeError for arguments that do not fit.
     """
+    from tqdm import tqdm  # see tinydiff/training/progress.py
+
     x, y = checked(model, x, y, eps, norm)
     at_least_one(rounds=rounds)
     positive(eps=eps)
@@ -59,7 +63,8 @@ def universal_perturbation(
             standing = ~is_fooled(logits_of(model, moved(x, v)), y)
             if standing.mean() <= delta:
                 break
-            for i in order[standing[order]]:
+            shown = {"desc": progress, "leave": False, "disable": progress is None}
+            for i in tqdm(order[standing[order]], **shown):
                 one = moved(x[i : i + 1], v)
                 step = deepfool(model, one, y[i : i + 1]) - one
                 v = rounded(shrink((v + step).astype(np.float64), eps, norm), nothing)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinydiff import ops
 from tinydiff.backend import to_numpy
-from tinydiff.data import light_on_dark, read_square
+from tinydiff.data import Dataset, light_on_dark, read_square
 from tinydiff.metrics.features import logits
 from tinydiff.models import CLASSIFIERS
 from tinydiff.training import check_settings, load_run
@@ -66,9 +66,26 @@ class Recogniser:
         picture = read_square(path, side or self.image[0], grey=grey)
         return light_on_dark(picture) if grey else picture
 
-    def verdicts(self, images: np.ndarray) -> list[str]:
-        """The most likely class of each picture, uint8 (N, H, W, C), and how likely: "7, 98.3%"."""
-        return [f"{self.classes[p.argmax()]}, {p.max():.1%}" for p in self(images)]
+    def take_names(self, dataset: Dataset) -> None:
+        """Call the classes as the data set does: older runs know only their numbers.
+
+        Raises ValueError if that has pictures of another shape, or another number of classes.
+        """
+        image, classes = dataset.images.shape[1:], len(dataset.classes)
+        if (self.image, len(self.classes)) != (image, classes):
+            raise ValueError(
+                f"a network of pictures {self.image} of {len(self.classes)} classes, expected "
+                f"those of {dataset.name}: {image} of {classes} classes"
+            )
+        self.classes = dataset.classes
+
+    def verdicts(self, *images: np.ndarray) -> list[str]:
+        """The most likely class of each picture, uint8 (N, H, W, C), and how likely: "7, 98.3%".
+
+        Of several such arrays what is seen in the same place of each: "7, 98.3%; then 1, 99.9%".
+        """
+        seen = [[f"{self.classes[p.argmax()]}, {p.max():.1%}" for p in self(x)] for x in images]
+        return ["; then ".join(each) for each in zip(*seen, strict=True)]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         return to_numpy(ops.softmax(logits(self.model, images)).data)
