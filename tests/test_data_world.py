@@ -29,8 +29,11 @@ def test_only_what_is_in_it_is_drawn_and_said(simple):
     assert {parse(caption)[1] for caption in simple.captions} == {"", *SIMPLE.relations}
 
 
-def test_nothing_is_cut_off_nor_hidden_nor_patterned(simple):
+def test_nothing_is_cut_off_nor_hidden_nor_patterned_nor_turned(simple):
     for scene in simple:
+        for label, mask, box in zip(scene.labels, scene.masks, scene.boxes, strict=True):
+            if simple.classes[label] == "square":
+                assert mask.sum() == np.prod(box[2:] - box[:2])
         x0, y0, x1, y1 = scene.boxes.T
         assert (x0 > 0).all() and (y0 > 0).all() and (x1 < 32).all() and (y1 < 32).all()
         assert len(np.unique(scene.image[[0, 0, -1, -1], [0, -1, 0, -1]], axis=0)) == 1

@@ -115,7 +115,7 @@ def _try_one(
     near = canvas.near((size, size), row, column)
     if not all(contrast(fill, other) for other in (ground, *(fills[k] for k in near))):
         return []
-    turn = painting.any_turn(rng)
+    turn = painting.any_turn(rng) if world.turned else (1.0, 0.0)
     at = painting.points(size, column - centre_x, row - centre_y, turn)
     look = painting.painted(rng, OUTLINES[thing.shape], radius, at, texture, fill)
     placed = canvas.place(*look, row, column)

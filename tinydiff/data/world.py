@@ -31,6 +31,7 @@ class World:
     relations  in `captions.REVERSE`: how two things may lie
     patterned  whether grounds and things may have a pattern
     cut        whether the border may cut off a part of a thing, or another thing hide it
+    turned     whether things may be turned, or stand upright
 
     Raises ValueError for names that are unknown, twice there, or none.
     """
@@ -41,6 +42,7 @@ class World:
     relations: tuple[str, ...] = tuple(REVERSE)
     patterned: bool = True
     cut: bool = True
+    turned: bool = True
 
     def __post_init__(self) -> None:
         known = {"shapes": OUTLINES, "colours": COLOURS, "sizes": SIZES, "relations": REVERSE}
@@ -80,4 +82,5 @@ SIMPLE = World(
     relations=("left of", "right of", "above", "below"),
     patterned=False,
     cut=False,
+    turned=False,
 )
