@@ -17,6 +17,7 @@ the checkpoint.  --evaluate draws sentences that are held out, measures in each 
 of which colours are where, and writes held-out.png and guidance.png.
 """
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,7 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
     settings = {
         "data": dataset.name,
         "scenes": len(dataset),
+        "world": dataclasses.asdict(WORLD),
         "pairs": PAIRS,
         "image": dataset.images.shape[1:],
         "classes": (),
