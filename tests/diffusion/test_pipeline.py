@@ -207,7 +207,7 @@ def test_refuses_to_do_without():
     ("call", "message"),
     [
         (lambda made: made.denoising(3, sampler="rk4"), "sampler is 'rk4', expected one of ddpm"),
-        (lambda made: made.denoising(3, guidance=2.0), "no cond to guide to"),
+        (lambda made: made.denoising(3, guidance=2.0), "no labels or captions to guide to"),
         (lambda made: made.draw(0), "count is 0"),
         (lambda made: made.draw(2, LABELS), "cond: expected 2"),
     ],

@@ -118,7 +118,9 @@ class Pipeline:
         self.model.eval()
         if cond is None:
             if guidance != 1:
-                raise ValueError(f"guidance is {guidance}, but there is no cond to guide to")
+                raise ValueError(
+                    f"guidance is {guidance}, but there are no labels or captions to guide to"
+                )
             denoise = denoiser(self.model, self.diffusion)
         else:
             told = np.asarray(cond) if self.tokenizer is None else self.tokenizer.encode(cond)
