@@ -35,7 +35,7 @@ TESTED, POINTS, DIGITS = 500, 2000, 20  # pictures with a likelihood; points and
 EDGE, INK, HEAT = 1.1, "#c8431a", "Blues"  # of the plane: shown up to there, and its colours
 
 RECIPES = {  # for points, and for digits: pictures a step, learning rate, steps
-    "vae": ((256, 2e-3, 8000), (128, 2e-3, 4000)),
+    "vae": ((256, 2e-3, 5000), (128, 2e-3, 4000)),
     "gan": ((256, 1e-3, 4000), (64, 5e-4, 1500)),
     "energy": ((256, 2e-3, 1000), (64, 5e-4, 700)),
     "autoregressive": ((256, 4e-3, 3000), (32, 2e-3, 1500)),

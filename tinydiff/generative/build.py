@@ -26,10 +26,10 @@ PLANE = 1, 2, 1  # a point: two pixels
 
 
 def vae(shape) -> VAE:
-    if shape == PLANE:
-        return VAE(shape, dense_on_waves(shape, (4,), 128, 3), Dense((2,), (1, 2, 2), 128, 3), 2)
-    encoder, decoder = Dense(shape, (48,), 512, 2), Dense((24,), (*shape[:2], 2), 512, 2)
-    return VAE(shape, encoder, decoder, 24)
+    latent, width = (2, 128) if shape == PLANE else (24, 512)
+    encoder = Dense(shape, (2 * latent,), width, 2)
+    decoder = Dense((latent,), (*shape[:2], 2 * shape[2]), width, 2)
+    return VAE(shape, encoder, decoder, latent)
 
 
 def gan(shape) -> GAN:
