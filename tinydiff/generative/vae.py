@@ -27,6 +27,7 @@ from tinydiff.backend import randn, to_numpy, xp
 from tinydiff.diffusion.likelihood import bits_per_dim
 from tinydiff.generative import discretised_logistic
 from tinydiff.generative.model import GenerativeModel
+from tinydiff.models.posterior import DiagonalGaussian
 from tinydiff.nn.checks import at_least_one
 from tinydiff.recording import no_grad
 from tinydiff.tensor import Tensor
@@ -50,10 +51,8 @@ class VAE(GenerativeModel):
     def loss(self, x) -> Tensor:
         """Minus the evidence lower bound, in bits per dimension."""
         x = self.pictures(x)
-        mean, log_var = self.encode(x)
-        z = mean + ops.exp(0.5 * log_var) * randn(mean.shape, dtype=x.dtype)
-        kl = ops.kl_diagonal_gaussians(mean, log_var, 0.0, 0.0, reduction="none").sum(axis=1)
-        return bits_per_dim((kl - self.log_p(x, z)).mean(), self.size)
+        q = self.encode(x)
+        return bits_per_dim((q.kl() - self.log_p(x, q.sample())).mean(), self.size)
 
     def sample(self, count: int, *, rng: np.random.Generator | None = None):
         with no_grad():
@@ -64,7 +63,8 @@ class VAE(GenerativeModel):
     def log_likelihood(self, x, *, rng: np.random.Generator | None = None) -> np.ndarray:
         x, weights = self.pictures(x), []
         with no_grad():
-            mean, log_var = (part.data for part in self.encode(x))
+            q = self.encode(x)
+            mean, log_var = q.mean.data, q.log_variance.data
             for _ in range(DRAWS):
                 noise = randn(mean.shape, rng=rng, dtype=x.dtype)
                 z = mean + xp.exp(0.5 * log_var) * noise
@@ -73,10 +73,9 @@ class VAE(GenerativeModel):
             total = ops.logsumexp(Tensor(xp.stack(weights, axis=1).astype(np.float64)))
         return to_numpy(total.data) - math.log(DRAWS)
 
-    def encode(self, x) -> tuple[Tensor, Tensor]:
-        """μ and ln σ² of the code, (N, latent) each"""
-        mean, log_var = ops.split(self.encoder(Tensor(x)), 2, axis=1)
-        return mean, log_var
+    def encode(self, x) -> DiagonalGaussian:
+        """q(z|x), of codes (N, latent)"""
+        return DiagonalGaussian(self.encoder(Tensor(x)))
 
     def log_p(self, x, z: Tensor) -> Tensor:
         """ln p(x|z) in nats, (N,)"""
