@@ -5,7 +5,7 @@
 
 The networks are those of models.CLASSIFIERS, of digits, and wider ones; both steps see a batch of
 128 that lies ready.  A step of training is a Trainer's: forward, loss, backward, clipping, AdamW,
-EMA.  A step of an attack is a fifth of a PGD of five: forward, loss, the gradient with respect to
+EMA.  A step of an attack is a tenth of a PGD of ten: forward, loss, the gradient with respect to
 the pictures, a step along its signs and the way back into the ball.  All rows come twice, with one
 thread and with two.  Of a single thread its own processor time is told, which hangs less on what
 else the machine does.
@@ -26,7 +26,7 @@ from tinydiff.kernels.workers import THREADS
 from tinydiff.metrics import classifying, judge_recipe
 from tinydiff.models import CLASSIFIERS
 
-STEPS = 5
+STEPS = 10
 DIGITS, COLOUR = (28, 28, 1), (32, 32, 3)
 JUDGE = judge_recipe(COLOUR[2])
 

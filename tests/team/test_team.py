@@ -1072,3 +1072,23 @@ def test_attacks_in_a_loss_are_computed_by_the_trainers_helpers(processes, monke
         assert len(started) == number - 1
     for name, value in weights[0].items():
         np.testing.assert_allclose(weights[1][name], value, atol=1e-12)
+
+
+def test_one_attack_after_another_is_computed_by_the_same_helpers(processes, rng, monkeypatch):
+    """Until another network is attacked: then the first one's helpers end, and it is let go."""
+    started = []
+    monkeypatch.setattr(
+        team_module, "Helper", lambda *args: started.append(helper.Helper(*args)) or started[-1]
+    )
+    x, y = rng.random((4, 6, 6, 1)), np.arange(4) % 3
+    first, second = (Classifier(1, 3, widths=(8, 8)).astype(np.float64) for _ in range(2))
+    for model in (first, adversarial.on_pictures(first)):
+        adversarial.pgd(model, x, y, eps=0.1, steps=2)
+    assert len(started) == 1
+    adversarial.pgd(second, x, y, eps=0.1, steps=2)
+    assert len(started) == 2
+    assert started[0].lost and not started[1].lost
+    seen = weakref.ref(first)
+    del first, model
+    gc.collect()
+    assert seen() is None

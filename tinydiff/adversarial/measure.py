@@ -15,7 +15,6 @@ from tinydiff.backend import asarray, to_numpy, xp
 from tinydiff.checks import at_least_one
 from tinydiff.nn import Module
 from tinydiff.nn.checks import is_module
-from tinydiff.team import team_of
 
 BATCH = 250
 
@@ -88,10 +87,7 @@ def carried_out(
         raise ValueError("x: expected pictures, got none")
     y = labels(y, len(x))
     parts = []
-    with (
-        team_of(model),
-        tqdm(total=len(x), desc=progress, leave=False, disable=progress is None) as bar,
-    ):
+    with tqdm(total=len(x), desc=progress, leave=False, disable=progress is None) as bar:
         for i in range(0, len(x), batch):
             some = asarray(x[i : i + batch])
             changed = attack(model, some, y[i : i + batch], **settings)

@@ -8,6 +8,7 @@ an attack sees no dropout and pays for no weight's gradient, and all cores share
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator
 
@@ -26,6 +27,10 @@ from tinydiff.tensor import Tensor, grad
 
 RULED_OUT = -1e9  # for a logit that is not to be the largest
 
+# The Team of the model attacked last, and the model, are held until another one is attacked: to
+# start helpers takes as long as a step, and the next attack is usually on the same.
+_kept_team = functools.lru_cache(maxsize=1)(team_of)
+
 
 @contextlib.contextmanager
 def attacking(model: Module, x) -> Iterator[None]:
@@ -34,7 +39,7 @@ def attacking(model: Module, x) -> Iterator[None]:
         frozen(model),
         recording(),
         kernels.single_threaded_blas,
-        team_of(model),
+        _kept_team(model),
         backend.memory_for(len(x)),
     ):
         yield
