@@ -176,15 +176,16 @@ def test_captions_refuse(columns, rows, message):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_picture_has_its_caption_below(channels):
     pictures = np.random.default_rng(0).integers(0, 90, (5, 12, 20, channels), np.uint8)
-    captions = ["one", "", "a caption that is far too long for it", "4", "5"]
+    captions = ["one", "", "a b c unpronounceable", "4", "5"]
     table = captioned_grid(pictures, captions, 3, scale=2)
-    height, width = 24 + 18 + 4, 40 + 4  # picture, caption, margin
+    height, width = 24 + 2 * 18 + 4, 40 + 4  # picture, a caption of up to two lines, margin
     assert table.shape == (2 * height + 4, 3 * width + 4, 3) and table.dtype == np.uint8
     for i, picture in enumerate(pictures):
         top, left = 4 + i // 3 * height, 4 + i % 3 * width
         shown = table[top : top + 24 : 2, left : left + 40 : 2]
         assert np.array_equal(shown, np.broadcast_to(picture, (12, 20, 3)))
-        assert (table[top + 24 : top + 42, left : left + 40].max() > 120) == bool(captions[i])
+        lines = [table[top + y : top + y + 18, left : left + 40].max() > 120 for y in (24, 42)]
+        assert lines == [bool(captions[i]), i == 2]
     margins = np.delete(table, [4 + j * width + x for j in range(3) for x in range(40)], axis=1)
     assert not margins.any(), "a caption is wider than its picture"
     with pytest.raises(ValueError, match="captions: expected 5, one a picture, got 1"):

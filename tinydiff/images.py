@@ -175,18 +175,22 @@ def captioned_grid(
 ) -> np.ndarray:
     """A `grid` of pictures, each ``scale`` times as large, with its caption below it, in white.
 
-    Returns a picture, uint8 (H, W, 3).
+    Long captions take several lines.  Returns a picture, uint8 (H, W, 3).
     """
     from PIL import Image, ImageDraw
 
     if len(captions) != len(images):
         raise ValueError(f"captions: expected {len(images)}, one a picture, got {len(captions)}")
+    line = round(1.4 * _TEXT)
+    lines = [_lines(caption, scale * images.shape[2]) for caption in captions]
+    below = max(map(len, lines), default=1) * line
     cells = []
-    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
+    for i, image in enumerate(images):
         cell = Image.fromarray(_pixels(image, f"images[{i}]", scale)).convert("RGB")
         width, height = cell.size
-        cell = cell.crop((0, 0, width, height + round(1.4 * _TEXT)))  # black below
-        _write(ImageDraw.Draw(cell), (width / 2, height + 0.7 * _TEXT), caption, width)
+        cell = cell.crop((0, 0, width, height + below))  # black below
+        for k, text in enumerate(lines[i]):
+            _write(ImageDraw.Draw(cell), (width / 2, height + (k + 0.5) * line), text, width)
         cells.append(np.asarray(cell))
     return grid(np.stack(cells), columns, pad=2 * scale)
 
@@ -266,6 +270,21 @@ def _written(text: str) -> str:
         return text
     parts = unicodedata.normalize("NFKD", text.replace("ß", "ss").replace("−", "-"))
     return "".join(each for each in parts if not unicodedata.combining(each))
+
+
+def _lines(text: str, width: float) -> list[str]:
+    """The text as lines of whole words, each as long as fits into ``width``."""
+    from PIL import ImageFont
+
+    font, (first, *words) = ImageFont.load_default(size=_TEXT), _written(text).split(" ")
+    lines = [first]
+    for word in words:
+        longer = f"{lines[-1]} {word}"
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _write(draw, centre: tuple[float, float], text: str, width: float) -> None:
