@@ -52,7 +52,7 @@ NETWORK = {
     "patch": 2,
     "text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4},
 }
-SCENES, BATCH, LR = 40_000, 32, 1.5e-3
+SCENES, BATCH, LR = 40_000, 32, 7e-4
 SAMPLER, SCALES = {"sampler": "ddim", "steps": 25}, (1.0, 1.5, 2.0, 3.0, 5.0)
 ASPECTS = ("colours", "shapes", "things", "relations")
 
