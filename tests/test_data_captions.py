@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tinydiff.data import shapes
-from tinydiff.data.captions import Thing, count, describe, parse
+from tinydiff.data import World, shapes
+from tinydiff.data.captions import Thing, canonical, count, describe, parse
 
 SMALL_RED_STAR = Thing("small", "red", "star")
 ORANGE_CROSS = Thing("", "orange", "cross")
@@ -110,3 +110,18 @@ def test_what_scenes_say_can_be_parsed():
 def test_other_sentences_are_not_parsed(caption):
     with pytest.raises(ValueError, match=r"^caption: .* is not "):
         parse(caption)
+
+
+def test_canonical_is_the_same_for_both_ways_to_say_how_two_things_lie():
+    assert canonical("a red circle above a blue square") == "a blue square below a red circle"
+    assert canonical("a blue square below a red circle") == "a blue square below a red circle"
+    assert canonical("a red circle left of a red circle") == "a red circle left of a red circle"
+    for caption in ("a white cross", "two purple hearts"):
+        assert canonical(caption) == caption
+    world = World(shapes=("ring", "star"), colours=("red", "black"), sizes=("",))
+    captions = world.captions()
+    assert {canonical(caption) for caption in captions} <= {*captions}
+    pairs = [caption for caption in captions if parse(caption)[1]]
+    assert 2 * len({canonical(caption) for caption in pairs}) == len(pairs)
+    with pytest.raises(ValueError, match="is not about one thing or two"):
+        canonical("three red stars")

@@ -1,4 +1,4 @@
-"""Captions as conditions: dropped, left out, guided to and refused, as labels are.
+"""Captions and vectors as conditions: dropped, left out, guided to and refused, as labels are.
 
 Labels are in test_gaussian.py and test_guidance.py.
 """
@@ -119,5 +119,69 @@ def test_refuses_tokens(cond, error, message):
 
 
 def test_refuses_to_learn_without_captions():
-    with pytest.raises(ValueError, match=r"learns from labels or captions; give \[1 0 0\]"):
+    with pytest.raises(
+        ValueError, match=r"learns from labels, captions or vectors; give \[1 0 0\]"
+    ):
         EPS.training_loss(Net(), pictures())
+
+
+# Vectors
+
+
+class VectorNet:
+    """x times the sum of what it is told; keeps that."""
+
+    embedding = 2
+
+    def __init__(self):
+        self.told = []
+
+    def __call__(self, x, t, cond):
+        self.told.append(to_numpy(cond))
+        return x * asarray(self.told[-1].sum(axis=1).reshape(-1, 1, 1, 1).astype(float))
+
+
+VECTORS = np.array([[0.5, 1.0], [2.0, -1.0], [0.1, 0.2]])
+
+
+def test_zeros_are_the_null_condition_of_vectors():
+    assert null_condition(VectorNet()).tolist() == [0, 0]
+    net = VectorNet()
+    denoiser(net, EPS)(pictures(), T)
+    denoiser(net, EPS, VECTORS)(pictures(), T)
+    assert not net.told[0].any() and net.told[0].shape == (3, 2)
+    np.testing.assert_array_equal(net.told[1], VECTORS.astype(np.float32))
+
+
+def test_a_tenth_of_the_vectors_is_dropped_as_a_whole():
+    net, vectors = VectorNet(), np.tile(VECTORS, (2000, 1))
+    EPS.training_loss(net, pictures(6000), cond=vectors, rng=np.random.default_rng(0))
+    (told,) = net.told
+    dropped = ~told.any(axis=1)
+    np.testing.assert_array_equal(told[~dropped], vectors[~dropped].astype(np.float32))
+    assert abs(dropped.sum() - 600) < 4 * np.sqrt(6000 * 0.1 * 0.9)
+
+
+@pytest.mark.parametrize("scale", [0, 1, 2.5])
+def test_guidance_to_vectors(scale):
+    x = pictures()
+    expected = to_numpy(x) * (scale * VECTORS.sum(axis=1)).reshape(-1, 1, 1, 1)
+    got = classifier_free(VectorNet(), EPS, VECTORS, scale=scale)(x, T)
+    np.testing.assert_allclose(to_numpy(got), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cond", "error", "message"),
+    [
+        (VECTORS[0], ValueError, r"cond: expected vectors \(N, 2\), got shape \(2,\)"),
+        (VECTORS[:, :1], ValueError, r"cond: expected vectors \(N, 2\), got shape \(3, 1\)"),
+        (VECTORS.astype(int), TypeError, "cond: expected floats, got int64"),
+        (VECTORS / 0.0, ValueError, "cond: expected finite numbers"),
+        (VECTORS[:2], ValueError, "cond: expected one for each picture, got 2 for 3"),
+        (None, ValueError, "captions or vectors; give zeros, the null condition"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_refuses_vectors(cond, error, message):
+    with pytest.raises(error, match=message):
+        EPS.training_loss(VectorNet(), pictures(), cond=cond)

@@ -91,12 +91,13 @@ def test_attention_stands_at_the_chosen_levels_and_in_the_middle():
     ]
 
 
-def test_with_captions_all_attention_looks_at_them():
-    kinds = {type(m) for m in tiny(text=TEXT).modules()}
+@pytest.mark.parametrize("told", [{"text": TEXT}, {"embedding": 6}])
+def test_with_captions_or_a_vector_all_attention_looks_at_them(told):
+    kinds = {type(m) for m in tiny(**told).modules()}
     assert SpatialTransformer in kinds and SelfAttentionBlock not in kinds
     plain, told = (
         [n for n, m in tiny(**s).named_modules() if isinstance(m, kind)]
-        for s, kind in (({}, SelfAttentionBlock), ({"text": TEXT}, SpatialTransformer))
+        for s, kind in (({}, SelfAttentionBlock), (told, SpatialTransformer))
     )
     assert plain == told
 
@@ -130,6 +131,7 @@ def test_it_starts_by_predicting_zero_from_blocks_that_do_nothing():
         ({"resample": "transpose", "num_classes": 3}, [3, 0], (4, 4), True),
         ({"resample": "conv"}, None, (8, 4), False),
         ({"text": TEXT, "num_heads": 2, "patch": 2}, CAPTIONS, (8, 8), False),
+        ({"embedding": 3}, np.array([[0.5, -1, 2], [0, 0, 0]]), (4, 4), False),
         ({"patch": 2, "num_heads": 2, "channel_mults": (2, 1)}, None, (8, 8), False),
     ],
 )
@@ -175,6 +177,20 @@ def test_the_answer_depends_on_every_word_and_their_order_not_on_padding():
     order = [3, 1, 4, 0, 2]  # each picture has its own
     again = run(model, x, [50] * 5, [captions[i] for i in order])
     np.testing.assert_allclose(again, y[order], atol=1e-12)
+
+
+def test_the_vector_is_added_to_the_time_and_looked_at():
+    """Either way alone, the picture depends on it, and on each of its numbers."""
+    model, x = tiny(embedding=3), pictures(1)
+    for silent in (model.tokens, model.meaning):
+        kept = silent.weight.data
+        silent.weight.data = 0 * kept
+        y = run(model, x, [50], [[1.0, 2.0, 3.0]])
+        for i in range(3):
+            vector = np.array([[1.0, 2.0, 3.0]])
+            vector[0, i] = 0
+            assert np.abs(run(model, x, [50], vector) - y).max() > 1e-3, i
+        silent.weight.data = kept
 
 
 @BOTH_RESAMPLES
@@ -379,9 +395,26 @@ def test_refused_captions(cond, message):
 
 
 @pytest.mark.parametrize(
+    "cond, message",
+    [
+        (None, r"cond is None, expected vectors \(N, 3\), 0 for none for N = 2"),
+        ([0.0, 1.0], r"cond has shape \(2,\), expected vectors \(N, 3\)"),
+        ([[0.0, 1.0]] * 2, r"cond has shape \(2, 2\), expected vectors"),
+        ([[0.0, 1.0, 2.0]], r"cond has shape \(1, 3\), expected vectors"),
+    ],
+)
+def test_refused_vectors(cond, message):
+    x = np.zeros((2, 4, 4, 2), np.float32)
+    with pytest.raises(ValueError, match=message):
+        tiny(dtype=np.float32, embedding=3)(x, np.array([1, 2]), cond and np.array(cond))
+
+
+@pytest.mark.parametrize(
     "settings, message",
     [
         ({"text": TEXT, "num_classes": 3}, "num_classes and text"),
+        ({"text": TEXT, "embedding": 3}, "text and embedding, expected one or none"),
+        ({"embedding": 0}, "embedding is 0"),
         ({"text": TEXT, "num_heads": 3}, "num_heads 3 does not divide"),
         ({"attention_levels": (2,)}, r"attention_levels \(2,\) must lie in 0 … 1"),
         ({"attention_levels": (-1,)}, "attention_levels"),

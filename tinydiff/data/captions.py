@@ -99,6 +99,17 @@ def parse(caption: str) -> tuple[tuple[Thing, ...], str]:
     return tuple(_thing(thing.partition(" ")[2]) for thing in things), "".join(others[:1])
 
 
+def canonical(caption: str) -> str:
+    """Of the two sentences that say the same of two things, the first by alphabet: "a red circle
+    above a blue square" is "a blue square below a red circle".
+
+    Raises ValueError for a sentence that is not about one or two things.
+    """
+    things, said = parse(caption)
+    ways = [tell(things, said), tell(things[::-1], REVERSE[said])] if said else [caption]
+    return min(ways)
+
+
 def relation(boxes: np.ndarray, covered: float = 0.0) -> str:
     """How the first of two things lies to the second, as told above.
 

@@ -1,11 +1,12 @@
-"""What a network is told about the picture it should see: a class label, or a caption.
+"""What a network is told about the picture it should see: a class label, a caption, or a vector.
 
-Whatever it is, it is integers, as many for each picture, and one of them is the null condition,
-which says "nothing is known":
+It is an array on the host, as many numbers for each picture, and some of them are the null
+condition, which says "nothing is known":
 
     a model that has          is told                           and of nothing
     num_classes               labels (N,), 0 … num_classes−1    num_classes
     text, a `TextEncoder`     tokens (N, M) of captions         text.no_caption
+    embedding, a size         vectors (N, embedding), floats    zeros
 
 Dropping conditions at random in training teaches one network both p(x | c) and p(x), which is what
 `tinydiff.diffusion.guidance` needs.
@@ -21,11 +22,13 @@ from tinydiff.backend import to_numpy
 
 
 def null_condition(model) -> np.ndarray | None:
-    """What says "nothing is known" of one picture to a conditional model: a label (), or tokens
-    (M,); None for an unconditional one."""
-    classes, text = getattr(model, "num_classes", None), getattr(model, "text", None)
+    """What says "nothing is known" of one picture to a conditional model: a label (), tokens (M,),
+    or a vector (embedding,); None for an unconditional one."""
+    classes, text, size = (getattr(model, a, None) for a in ("num_classes", "text", "embedding"))
     if classes is not None:
         return np.array(classes)
+    if size is not None:
+        return np.zeros(size, np.float32)
     return None if text is None else text.no_caption
 
 
@@ -36,17 +39,20 @@ def nothing_known(model, n: int) -> np.ndarray | None:
 
 
 def check_condition(model, cond) -> np.ndarray:
-    """``cond`` as host int64 (N,) or (N, M), checked against what ``model`` knows.
+    """``cond`` on the host, as int64 (N,) or (N, M), or float32 (N, embedding), checked against
+    what ``model`` knows.
 
-    Raises ValueError if the model is unconditional, the shape is another, or an integer lies
-    outside of what there is, TypeError if they are no integers.
+    Raises ValueError if the model is unconditional, the shape is another, an integer lies outside
+    of what there is, or a float is not finite, TypeError if they are no integers, or no floats.
     """
     null = null_condition(model)
     if null is None:
         raise ValueError(
-            "cond: got one, but the model is unconditional (it has no num_classes and no text); "
-            "leave cond out, or build the model with one of them"
+            "cond: got one, but the model is unconditional (it has no num_classes, no text and no "
+            "embedding); leave cond out, or build the model with one of them"
         )
+    if null.dtype.kind == "f":
+        return _check_vectors(to_numpy(cond), len(null))
     if null.ndim:
         wanted, highest = f"tokens (N, {len(null)})", model.text.vocabulary - 1
         known = f"tokens 0 … {highest}"
@@ -61,6 +67,16 @@ def check_condition(model, cond) -> np.ndarray:
     if cond.size and not 0 <= cond.min() <= cond.max() <= highest:
         raise ValueError(f"cond: expected {known}, got {cond.min()} … {cond.max()}")
     return cond.astype(np.int64)
+
+
+def _check_vectors(cond: np.ndarray, size: int) -> np.ndarray:
+    if cond.ndim != 2 or cond.shape[1] != size:
+        raise ValueError(f"cond: expected vectors (N, {size}), got shape {cond.shape}")
+    if cond.dtype.kind != "f":
+        raise TypeError(f"cond: expected floats, got {cond.dtype}")
+    if not np.isfinite(cond).all():
+        raise ValueError("cond: expected finite numbers, got NaN or infinity")
+    return cond.astype(np.float32)
 
 
 def check_count(cond, x) -> None:
@@ -86,8 +102,9 @@ def training_condition(model, cond, x0, drop: float, rng: np.random.Generator) -
     null = null_condition(model)
     if cond is None:
         if null is not None:
+            null = "zeros" if null.dtype.kind == "f" else null
             raise ValueError(
-                "cond: the model is conditional and learns from labels or captions; "
+                "cond: the model is conditional and learns from labels, captions or vectors; "
                 f"give {null}, the null condition, to pictures that have none"
             )
         return None

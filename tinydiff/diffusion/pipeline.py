@@ -19,7 +19,7 @@ from tinydiff.diffusion.denoiser import denoiser
 from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.diffusion.guidance import classifier_free
 from tinydiff.diffusion.samplers import SAMPLERS
-from tinydiff.diffusion.schedule import SCHEDULES
+from tinydiff.diffusion.schedule import schedule_named
 from tinydiff.models import UNet
 from tinydiff.training import check_settings, load_run
 
@@ -47,13 +47,10 @@ class Pipeline:
 
     def __init__(self, settings: Mapping):
         check_settings(settings, "image", "classes", "unet", "schedule", "prediction")
-        kind, T = settings["schedule"]
-        if kind not in SCHEDULES:
-            raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {kind!r}")
         self.settings = settings
         self.image, self.classes = tuple(settings["image"]), tuple(settings["classes"])
         self.shape = self.image
-        schedule = SCHEDULES[kind](T)
+        schedule = schedule_named(*settings["schedule"])
         if settings.get("zero_terminal_snr"):
             schedule = schedule.zero_terminal_snr()
         learned = bool(settings.get("learned_variance"))
@@ -97,7 +94,7 @@ class Pipeline:
     def denoising(
         self,
         count: int,
-        cond: Sequence[int] | Sequence[str] | None = None,
+        cond: Sequence[int] | Sequence[str] | np.ndarray | None = None,
         *,
         sampler: str = "ddpm",
         steps: int = 50,
@@ -106,8 +103,8 @@ class Pipeline:
     ) -> Iterator:
         """x (count, H, W, C) in [−1, 1] after every step from pure noise to pictures.
 
-        cond      for each picture a label, or, if the model was told captions, a caption; None
-                  lets it draw what it likes
+        cond      for each picture a label, or, if the model was told captions or vectors, one of
+                  these; None lets it draw what it likes
         sampler   a name in `samplers.SAMPLERS`; steps is the number of its steps
         guidance  w of classifier-free guidance; 1 is plain conditional
 
@@ -139,7 +136,7 @@ class Pipeline:
     def draw(
         self,
         count: int,
-        cond: Sequence[int] | Sequence[str] | None = None,
+        cond: Sequence[int] | Sequence[str] | np.ndarray | None = None,
         *,
         batch: int = 100,
         steps: int = 50,

@@ -298,3 +298,10 @@ SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {
     "sigmoid": NoiseSchedule.sigmoid,
 }
 """By name, for settings and options; each takes T."""
+
+
+def schedule_named(kind: str, T: int) -> NoiseSchedule:
+    """The schedule of T steps; ValueError unless ``kind`` is in SCHEDULES."""
+    if kind not in SCHEDULES:
+        raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {kind!r}")
+    return SCHEDULES[kind](T)

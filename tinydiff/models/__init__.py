@@ -6,12 +6,14 @@ from types import MappingProxyType
 from tinydiff.models.autoencoder import AUTOENCODERS, Autoencoder, KLAutoencoder, VQAutoencoder
 from tinydiff.models.backbone import Backbone, backbone_weights
 from tinydiff.models.classifier import Classifier, ImageClassifier, NoisyClassifier
+from tinydiff.models.clip import CLIP, contrastive_loss
 from tinydiff.models.detector import Detector
 from tinydiff.models.discriminator import PatchDiscriminator
 from tinydiff.models.ladder import LadderDecoders
 from tinydiff.models.localiser import LocaliserNetwork
 from tinydiff.models.mask_head import MaskDetector, MaskHead
 from tinydiff.models.posterior import DiagonalGaussian
+from tinydiff.models.prior import PriorNetwork
 from tinydiff.models.quantiser import VectorQuantiser
 from tinydiff.models.resnet import ResNet
 from tinydiff.models.segmenter import EncoderDecoder, FullResolution, SlidingWindow

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinydiff import nn, ops
+from tinydiff import nn
 from tinydiff.backend import to_numpy
 from tinydiff.data.tokens import NO_CAPTION, PAD
+from tinydiff.models.transformer import TransformerBlock
 from tinydiff.nn.checks import at_least_one
 from tinydiff.tensor import Tensor
 
@@ -42,7 +43,7 @@ class TextEncoder(nn.Module):
         self.vocabulary, self.length, self.width = vocabulary, length, width
         self.word = nn.Embedding(vocabulary, width)
         self.place = nn.Embedding(length, width)
-        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     @property
@@ -60,21 +61,6 @@ class TextEncoder(nn.Module):
         for block in self.blocks:
             h = block(h, mask)
         return self.norm(h)
-
-
-class _Block(nn.Module):
-    """One layer of a transformer: what words say to each other, then what each makes of it."""
-
-    def __init__(self, width: int, heads: int):
-        self.norm1 = nn.LayerNorm(width)
-        self.attention = nn.MultiHeadAttention(width, heads)
-        self.norm2 = nn.LayerNorm(width)
-        self.expand = nn.Linear(width, 4 * width)
-        self.contract = nn.Linear(4 * width, width)
-
-    def forward(self, h: Tensor, mask) -> Tensor:
-        h = h + self.attention(self.norm1(h), mask=mask)
-        return h + self.contract(ops.gelu(self.expand(self.norm2(h))))
 
 
 def words_in(tokens) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tinydiff import nn, ops
-from tinydiff.backend import xp
+from tinydiff.backend import asarray, xp
 from tinydiff.models.blocks import ResidualBlock, SelfAttentionBlock, zero_init
 from tinydiff.models.embedding import sinusoidal_embedding
 from tinydiff.models.spatial_transformer import SpatialTransformer
@@ -19,11 +19,14 @@ from tinydiff.nn.checks import at_least_one
 from tinydiff.recompute import checkpoint
 from tinydiff.tensor import Tensor
 
+TOKENS = 4  # that a vector becomes, for the pixels to look at
+
 
 class UNet(nn.Module):
     """Called as model(x, t, cond=None): x (N, H, W, in), t (N,), cond (N, …) → (N, H, W, out)
 
-    cond is labels (N,), the tokens (N, M) of captions, or None, by ``num_classes`` and ``text``.
+    cond is labels (N,), the tokens (N, M) of captions, vectors (N, embedding), or None, by
+    ``num_classes``, ``text`` and ``embedding``.
 
     out_channels      channels of the output; default: as many as go in
     base_channels     channels at full resolution
@@ -34,6 +37,10 @@ class UNet(nn.Module):
     num_classes       labels 0 … num_classes − 1, and num_classes itself for "none"
     text              settings of a `TextEncoder` that learns with the network: wherever there is
                       attention, the pixels look at its words, too (`SpatialTransformer`)
+    embedding         size of a vector that says what is in the picture, 0 for "none": it is added
+                      to the time's, and wherever there is attention, the pixels look at TOKENS
+                      vectors made of it (A. Ramesh et al., "Hierarchical Text-Conditional Image
+                      Generation with CLIP Latents", 2022, section 2.1)
     resample          "conv": stride-2 convolution down, nearest neighbour and convolution up;
                       "transpose": up by 4×4 transposed convolution of stride 2
     patch             a pixel-unshuffle stem: patch × patch pixels become the channels of one
@@ -55,6 +62,7 @@ class UNet(nn.Module):
         attention_levels: Sequence[int] = (1,),
         num_classes: int | None = None,
         text: Mapping | None = None,
+        embedding: int | None = None,
         dropout: float = 0.0,
         resample: str = "conv",
         num_heads: int = 1,
@@ -66,10 +74,11 @@ class UNet(nn.Module):
         levels = len(channel_mults)
         at_least_one("UNet", norm_groups=norm_groups, patch=patch, num_heads=num_heads)
         at_least_one("UNet", num_res_blocks=num_res_blocks)
-        if num_classes is not None:
-            at_least_one("UNet", num_classes=num_classes)
-            if text is not None:
-                raise ValueError("UNet: there are num_classes and text, expected one or neither")
+        told = {"num_classes": num_classes, "text": text, "embedding": embedding}
+        given = [name for name, value in told.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"UNet: there are {' and '.join(given)}, expected one or none of them")
+        at_least_one("UNet", **{name: told[name] for name in given if name != "text"})
         if levels < 1 or base_channels < 4 or base_channels % 2:
             raise ValueError(
                 f"UNet: base_channels is {base_channels}, channel_mults {tuple(channel_mults)}, "
@@ -89,23 +98,28 @@ class UNet(nn.Module):
         out_channels = in_channels if out_channels is None else out_channels
         self.in_channels, self.num_classes, self.patch = in_channels, num_classes, patch
         self.base_channels, self.levels, self.recompute = base_channels, levels, recompute
-        embedding = 4 * base_channels
-        self.time1 = nn.Linear(base_channels, embedding)
-        self.time2 = nn.Linear(embedding, embedding)
-        self.label = None if num_classes is None else nn.Embedding(num_classes + 1, embedding)
+        size = 4 * base_channels
+        self.time1 = nn.Linear(base_channels, size)
+        self.time2 = nn.Linear(size, size)
+        self.label = None if num_classes is None else nn.Embedding(num_classes + 1, size)
         self.text = None if text is None else TextEncoder(**text)
+        self.embedding = embedding
+        if embedding is not None:
+            self.meaning = nn.Linear(embedding, size)
+            self.tokens = nn.Linear(embedding, TOKENS * embedding)
 
         def attention(width: int) -> nn.Module:
             settings = {"groups": norm_groups, "heads": num_heads}
-            if self.text is None:
+            context_dim = embedding if self.text is None else self.text.width
+            if context_dim is None:
                 return SelfAttentionBlock(width, **settings)
-            return SpatialTransformer(width, self.text.width, **settings)
+            return SpatialTransformer(width, context_dim, **settings)
 
         def residual(channels: int, level: int) -> nn.ModuleList:
             """A residual block to this level's channels, and attention where it is asked for."""
             width = base_channels * channel_mults[level]
             settings = {"groups": norm_groups, "dropout": dropout}
-            block = nn.ModuleList([ResidualBlock(channels, width, embedding, **settings)])
+            block = nn.ModuleList([ResidualBlock(channels, width, size, **settings)])
             if level in attention_levels:
                 block.append(attention(width))
             return block
@@ -129,9 +143,9 @@ class UNet(nn.Module):
 
         self.middle = nn.ModuleList(
             [
-                ResidualBlock(channels, channels, embedding, groups=norm_groups, dropout=dropout),
+                ResidualBlock(channels, channels, size, groups=norm_groups, dropout=dropout),
                 attention(channels),
-                ResidualBlock(channels, channels, embedding, groups=norm_groups, dropout=dropout),
+                ResidualBlock(channels, channels, size, groups=norm_groups, dropout=dropout),
             ]
         )
 
@@ -154,6 +168,8 @@ class UNet(nn.Module):
     def forward(self, x, t, cond=None) -> Tensor:
         x = x if isinstance(x, Tensor) else Tensor(x)
         self._check(x, t, cond)
+        if self.embedding is not None:
+            cond = Tensor(asarray(cond, x.dtype))
         told = self._embed(t, cond), *self._context(cond)
         if self.patch > 1:
             x = ops.pixel_unshuffle(x, factor=self.patch)
@@ -176,15 +192,20 @@ class UNet(nn.Module):
         return ops.pixel_shuffle(h, factor=self.patch) if self.patch > 1 else h
 
     def _embed(self, t, cond) -> Tensor:
-        """Time and label as one activated vector (N, 4·base_channels)."""
+        """Time, and label or vector, as one activated vector (N, 4·base_channels)."""
         waves = sinusoidal_embedding(t, self.base_channels)
         embedding = self.time2(ops.silu(self.time1(waves)))
         if self.label is not None:
             embedding = embedding + self.label(cond)
+        if self.embedding is not None:
+            embedding = embedding + self.meaning(cond)
         return ops.silu(embedding)
 
     def _context(self, cond) -> tuple:
-        """What the pixels look at: the words (N, M, width) and where they are, or nothing."""
+        """What the pixels look at: the words (N, M, width) and where they are, what the vector
+        says (N, TOKENS, embedding), or nothing."""
+        if self.embedding is not None:
+            return (self.tokens(cond).reshape(-1, TOKENS, self.embedding),)
         return () if self.text is None else (self.text(cond), words_in(cond))
 
     def _run(self, block: nn.ModuleList, told: tuple, *parts: Tensor) -> Tensor:
@@ -212,11 +233,14 @@ class UNet(nn.Module):
             wanted, axes = "tokens (N, M)", 2
         elif self.label is not None:
             wanted, axes = f"labels (N,), {self.num_classes} for none", 1
+        elif self.embedding is not None:
+            wanted, axes = f"vectors (N, {self.embedding}), 0 for none", 2
         if cond is None:
             fits, came = axes == 0, "is None"
         else:
             shape = xp.shape(cond)
             fits = axes > 0 and len(shape) == axes and shape[0] == n
+            fits = fits and self.embedding in (None, shape[-1])
             came = f"has shape {shape}"
         if not fits:
             raise ValueError(f"UNet: cond {came}, expected {wanted} for N = {n}")

@@ -1,0 +1,229 @@
+"""DALL·E 2, small: a CLIP, a prior and a decoder; pictures from captions, and like pictures.
+
+    python examples/unclip.py "a red circle above a blue square" "a white cross"
+    python examples/unclip.py --image my.png                   variations of it
+    python examples/unclip.py --image my.png other.png         and what lies between the two
+    python examples/unclip.py --evaluate
+
+CLIP learns, as vectors, which caption belongs to which picture; the prior draws a picture's vector
+for that of a caption; the decoder draws pictures of a vector.  The first time, each is trained in
+a run of its own, clip, prior and decoder in runs/NAME (unclip by default); stopped, the training
+goes on with the next call, and once it is done, pictures take seconds.  Captions are those of
+examples/text_to_image.py, and the same pairs of things are held out.
+
+Writes to runs/NAME/: drawn.png (a row a caption), variations.png and between.png (of test scenes,
+if there is no --image), and of each part loss.png, the log and the checkpoint.  --evaluate tells
+how often CLIP finds the caption of a picture among 100, and the picture of a caption, how often it
+names what a picture shows, and how often variations, and pictures of captions, are right.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+import tinydiff as td
+from tinydiff import data, images, metrics, plots, training, vision
+from tinydiff.commandline import number, parser, run, run_folder, whole
+from tinydiff.data import held_out
+from tinydiff.data.captions import canonical
+from tinydiff.data.tokens import split_words
+from tinydiff.diffusion import Pipeline
+from tinydiff.unclip import (
+    Matcher,
+    Prior,
+    UnCLIP,
+    clip_learning,
+    decoder_learning,
+    is_first,
+    prior_learning,
+)
+from tinydiff.unclip.unclip import PARTS
+
+WORLD, SIDE, OBJECTS = data.SIMPLE, 32, (1, 2)
+WORDS = sorted({word for caption in WORLD.captions() for word in split_words(caption)})
+LONGEST, PAIRS = 8, 15  # words of a caption; the seed of the pairs held out
+SHOWN = (
+    "a red circle above a blue square",
+    "a blue square above a red circle",
+    "a yellow heart left of a purple cross",
+    "a green triangle",
+    "a white cross",
+    "two purple hearts",
+)
+WIDTH = 64  # numbers a vector
+CLIP = {
+    "embedding": WIDTH,
+    "image": {"patch": 2, "widths": (48, 96), "blocks": (1, 0), "depth": 2},
+    "text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4},
+}
+PRIOR = {"width": 128, "depth": 2, "heads": 4}
+DECODER = {"base_channels": 48, "channel_mults": (1, 2), "num_res_blocks": 1, "norm_groups": 8}
+DECODER |= {"attention_levels": (1,), "num_heads": 4, "resample": "transpose", "patch": 2}
+RECIPE = {
+    "clip": {"steps": 1000, "batch": 128, "lr": 1e-3},
+    "prior": {"steps": 3000, "batch": 128, "lr": 1e-3},
+    "decoder": {"steps": 4000, "batch": 32, "lr": 2e-3},
+}
+AMONG, SAMPLING = 100, 20  # captions to find one among; steps to draw
+WEIGHTS = np.linspace(0, 1, 9)
+
+
+def main() -> None:
+    args = parse_arguments()
+    plots.require()
+    folder = run_folder(args, "unclip")
+    captions = args.captions or SHOWN
+    data.Tokenizer(WORDS, LONGEST).encode(captions)  # complain now, not when all is trained
+    own = np.array([data.read_square(path, SIDE) for path in args.image or ()])
+    settings = {"prior_guidance": args.prior_guidance, "guidance": args.guidance, "steps": SAMPLING}
+    try:
+        unclip = UnCLIP.load(folder, **settings)
+    except (FileNotFoundError, training.HalfTrained):
+        print(f"Not all of it is trained in {folder} yet: that is done now.")
+        train(args, folder)
+        unclip = UnCLIP.load(folder, **settings)
+    if args.evaluate:
+        evaluate(unclip, args)
+    if len(own):
+        vary(unclip, own, folder, args)
+    else:
+        asked = [caption for caption in captions for _ in range(args.count)]
+        drawn = unclip.draw(asked, np.random.default_rng(args.seed))
+        table = images.labelled_grid(drawn, [""] * args.count, captions, scale=3)
+        images.save_png(folder / "drawn.png", table)
+        vary(unclip, test_scenes(8)[0], folder, args)
+    print(f"See what is drawn in {folder}.")
+
+
+def train(args, folder: Path) -> None:
+    """Train what is not trained yet of the three parts, each in its run."""
+    keep = lambda caption: not held_out(caption, seed=PAIRS)
+    known = {"side": SIDE, "objects": OBJECTS, "world": WORLD, "keep": keep}
+    dataset = data.shapes("train", args.scenes, **known).by_caption()
+    told = {"scenes": len(dataset), "world": dataclasses.asdict(WORLD), "pairs": PAIRS}
+    told |= {"image": (SIDE, SIDE, 3), "seed": args.seed}
+
+    def learn(part: str, kind, settings: dict, learning, *matcher):
+        """One part from its run, trained to its end."""
+        settings = {**told, **settings, **RECIPE[part], "steps": args.steps[PARTS.index(part)]}
+        if not training.is_finished(folder / part, settings):
+            td.seed(args.seed)
+            made, steps = kind(settings), settings["steps"]
+            batch = min(settings["batch"], len(dataset))
+            batches = data.Batches(dataset, batch, seed=args.seed)
+            loss, batches = learning(made, batches, *matcher)
+            recipe = {"lr": settings["lr"], "steps": steps, "averaged": 5, "clip": 1.0}
+            trainer = training.one_cycle_trainer(made.model, loss, batches, **recipe)
+            size = f"{made.model.num_parameters():,} parameters"
+            print(f"{part}: {len(dataset)} scenes, {size}")
+            for _ in training.train(trainer, steps, folder / part, settings=settings):
+                pass
+            training.save_loss(folder / part, f"loss of the {part}")
+            print(f"trained {training.minutes(folder / part, batch):.1f} minutes")
+        return kind.load(folder / part / "checkpoint.npz")
+
+    matcher = learn("clip", Matcher, {"words": WORDS, "clip": CLIP}, clip_learning)
+    told |= {"clip": matcher.settings, "embedding": WIDTH, "schedule": ("cosine", 1000)}
+    learn("prior", Prior, {"prior": PRIOR}, prior_learning, matcher)
+    unet = {**DECODER, "embedding": WIDTH}
+    decoder = {"unet": unet, "classes": (), "prediction": "v"}
+    learn("decoder", Pipeline, decoder, decoder_learning, matcher)
+
+
+def vary(unclip: UnCLIP, pictures: np.ndarray, folder: Path, args) -> None:
+    """variations.png: what says the same; between.png, of pairs: what lies between."""
+    rng, n = np.random.default_rng(args.seed), len(pictures)
+    drawn = unclip.variations(pictures, args.count, rng)
+    rows = [pictures[:, None], drawn.reshape(n, args.count, *pictures.shape[1:])]
+    table = np.concatenate(rows, axis=1).reshape(-1, *pictures.shape[1:])
+    names = ["picture", "variations", *[""] * (args.count - 1)]
+    images.save_png(folder / "variations.png", images.labelled_grid(table, names, scale=3))
+    if n > 1:
+        ends = pictures[: n - 1 : 2], pictures[1::2]
+        between = unclip.between(*ends, WEIGHTS, args.seed)
+        table = images.side_by_side([ends[0], *between, ends[1]])
+        images.save_png(folder / "between.png", table, scale=3)
+
+
+def evaluate(unclip: UnCLIP, args) -> None:
+    """How good are the three parts, on scenes and captions they have not seen?"""
+    matcher, n, rng = unclip.matcher, args.pictures, np.random.default_rng(args.seed)
+    scenes = {"test scenes": test_scenes(2 * n), "pairs never seen": test_scenes(2 * n, new=True)}
+    for name, (pictures, captions) in scenes.items():
+        sets = list(different(captions))
+        vectors = matcher.of_images(pictures), matcher.of_captions(captions)
+        for what, (ask, answers) in (("caption", vectors), ("picture", vectors[::-1])):
+            found = [is_first(ask[some], answers[some]) for some in sets]
+            say(f"the {what} found among {AMONG}, {name}", np.concatenate(found))
+
+    pictures, captions = test_scenes(n, objects=1)
+    names = [f"a {colour} {shape}" for colour in WORLD.colours for shape in WORLD.shapes]
+    seen = matcher.classify(pictures, [[name] for name in names]).argmax(axis=1)
+    say(f"named, one of {len(names)}", np.array(names)[seen] == captions)
+    others = data.single_shapes("test", 2 * n)
+    these = np.isin(others.labels, [others.classes.index(shape) for shape in WORLD.shapes])
+    prompts = [[f"a {colour} {shape}" for colour in WORLD.colours] for shape in WORLD.shapes]
+    seen = matcher.classify(others.images[these], prompts).argmax(axis=1)
+    right = np.array(WORLD.shapes)[seen] == np.array(others.classes)[others.labels[these]]
+    say(f"named, one of {len(prompts)}, pictures of another kind", right)
+
+    for objects, name in ((1, "one thing"), (2, "two things")):
+        pictures, captions = test_scenes(n, objects=objects)
+        so(f"pictures of {name}", pictures, captions)
+        so("  their variations", unclip.variations(pictures, 1, rng), captions)
+    for name, (_, captions) in scenes.items():
+        so(f"captions of {name}", unclip.draw(captions[:n], rng), captions[:n])
+        vectors = matcher.of_captions(captions[:n])
+        so("  the same without the prior", unclip.decode(vectors, rng), captions[:n])
+
+
+def test_scenes(count: int, *, objects=OBJECTS, new: bool = False):
+    """Some ``count`` pictures it has not seen, of pairs that it has, or of new ones; captions."""
+    drawn = data.shapes("test", (5 if new else 1) * count, side=SIDE, objects=objects, world=WORLD)
+    these = [held_out(caption, seed=PAIRS) == new for caption in drawn.captions]
+    return drawn.images[these], np.array(drawn.captions)[these].tolist()
+
+
+def different(captions) -> Iterator[list[int]]:
+    """Of the captions, again and again, the next so many that say different things."""
+    chosen = {}
+    for i, caption in enumerate(captions):
+        chosen.setdefault(canonical(caption), i)
+        if len(chosen) == AMONG:
+            yield list(chosen.values())
+            chosen = {}
+
+
+def say(what: str, right: np.ndarray) -> None:
+    print(f"{what}: {metrics.share(right):.1%}")
+
+
+def so(what: str, drawn: np.ndarray, captions) -> None:
+    """What of the captions is so in the pictures, by measuring, not by a network."""
+    told = vision.what_is_so(drawn, captions, WORLD)
+    found = {aspect: metrics.share(getattr(told, aspect)) for aspect in ("colours", "things")}
+    found["and how they lie"] = metrics.share(told.relations)
+    print(f"{what}: " + ", ".join(f"{aspect} {e:.1%}" for aspect, e in found.items()))
+
+
+def parse_arguments():
+    options = parser(__doc__, "--seed", "--name", "--out", name="unclip")
+    options.add_argument("captions", nargs="*", help="captions to draw")
+    options.add_argument("--image", type=Path, nargs="+", help="pictures to vary instead")
+    options.add_argument("--count", type=whole(1), default=8, help="pictures of each")
+    options.add_argument("--guidance", type=number(), default=2.0, help="of the decoder")
+    options.add_argument("--prior-guidance", type=number(), default=1.0, help="of the prior")
+    steps = [recipe["steps"] for recipe in RECIPE.values()]
+    options.add_argument(
+        "--steps", type=whole(1), nargs=3, default=steps, help="to train clip, prior and decoder"
+    )
+    options.add_argument("--scenes", type=whole(2), default=20_000, help="to learn from")
+    options.add_argument("--evaluate", action="store_true", help="measure all three parts")
+    options.add_argument("--pictures", type=whole(1), default=500, help="to measure on")
+    return options.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,87 @@
+"""The parts together, and the batches that they learn from."""
+
+import numpy as np
+import pytest
+from small_parts import SIDE, D, decoder, matcher, prior, unclip
+
+from tinydiff import data
+from tinydiff.backend import to_numpy
+from tinydiff.diffusion import slerp
+from tinydiff.images import to_float
+from tinydiff.training import checkpoint
+from tinydiff.unclip import Numbered, UnCLIP
+
+CAPTIONS = ["a red circle", "two blue"]
+SETTINGS = {"sampler": "ddim", "steps": 3, "guidance": 2.0}
+
+
+def pictures(n=2):
+    return np.random.default_rng(0).integers(0, 256, (n, SIDE, SIDE, 3)).astype(np.uint8)
+
+
+def rng():
+    return np.random.default_rng(7)
+
+
+def test_captions_become_vectors_vectors_others_and_those_pictures():
+    parts, chance = unclip(), rng()
+    drawn = parts.draw(CAPTIONS, rng())
+    z = parts.prior.draw(parts.matcher.of_captions(CAPTIONS), guidance=1.0, steps=3, rng=chance)
+    np.testing.assert_array_equal(drawn, parts.decoder.draw(2, z, rng=chance, **SETTINGS))
+    assert drawn.shape == (2, SIDE, SIDE, 3) and drawn.dtype == np.uint8
+    other = parts.draw(CAPTIONS[::-1], rng())
+    assert not np.array_equal(drawn, other)
+
+
+def test_variations_are_pictures_of_the_same_vector():
+    parts, x = unclip(), pictures()
+    drawn = parts.variations(x, 3, rng())
+    z = np.repeat(parts.matcher.of_images(x), 3, axis=0)
+    np.testing.assert_array_equal(drawn, parts.decoder.draw(6, z, rng=rng(), **SETTINGS))
+    assert len({picture.tobytes() for picture in drawn}) == 6
+
+
+def test_between_two_pictures_the_noise_stays_and_the_vector_turns():
+    parts, (a, b) = unclip(), (pictures(4)[:2], pictures(4)[2:])
+    first, half, last = parts.between(a, b, (0.0, 0.5, 1.0), 7)
+    ends = parts.matcher.of_images(a), parts.matcher.of_images(b)
+    np.testing.assert_array_equal(first, parts.decode(ends[0], rng()))
+    np.testing.assert_array_equal(last, parts.decode(ends[1], rng()))
+    np.testing.assert_array_equal(half, parts.decode(to_numpy(slerp(*ends, 0.5)), rng()))
+
+
+def test_comes_back_from_its_folder(tmp_path):
+    for name, part in {"clip": matcher(), "prior": prior(), "decoder": decoder()}.items():
+        with pytest.raises(FileNotFoundError, match=r"train with examples/unclip\.py first"):
+            UnCLIP.load(tmp_path)
+        state = {"settings": {**part.settings, "steps": 1}, "step": 1, "ema": None}
+        path = tmp_path / name / "checkpoint.npz"
+        path.parent.mkdir()
+        checkpoint.save(path, {**state, "model": part.model.state_dict()})
+    again = UnCLIP.load(tmp_path, steps=3)
+    np.testing.assert_array_equal(again.draw(CAPTIONS, rng()), unclip().draw(CAPTIONS, rng()))
+
+
+def test_numbers_tell_which_pictures_came():
+    dataset = data.Dataset("some", pictures(6))
+    batches = Numbered(data.Batches(dataset, 4, seed=1))
+    assert len(batches) == 1
+    seen = set()
+    for step in range(3):
+        x, numbers = batches[step]
+        np.testing.assert_array_equal(x, to_float(dataset.images[numbers]))
+        assert numbers.dtype.kind == "i" and len(set(numbers)) == 4
+        seen |= {*numbers.tolist()}
+    assert seen == set(range(6))
+    values = np.arange(12.0).reshape(6, 2)
+    z, again = Numbered(batches.batches, values)[2]
+    np.testing.assert_array_equal(again, numbers)
+    np.testing.assert_array_equal(z, values[numbers])
+
+
+def test_refuses_batches_that_do_not_stay_as_they_are():
+    dataset = data.Dataset("some", pictures(6))
+    with pytest.raises(ValueError, match="batches: expected no flip and no shift"):
+        Numbered(data.Batches(dataset, 4, flip=True))
+    with pytest.raises(ValueError, match="values: expected 6, one a picture, got 2"):
+        Numbered(data.Batches(dataset, 4), np.zeros((2, D)))
