@@ -1,4 +1,4 @@
-"""What a network is told about the picture it should see: a class label, or a caption.
+"""What a network is told about the picture it should see: a class label, a caption, or a map.
 
 Whatever it is, it is integers, as many for each picture, and one of them is the null condition,
 which says "nothing is known":
@@ -6,6 +6,7 @@ which says "nothing is known":
     a model that has          is told                           and of nothing
     num_classes               labels (N,), 0 … num_classes−1    num_classes
     text, a `TextEncoder`     tokens (N, M) of captions         text.no_caption
+    map_classes               maps (N, H, W), a class a pixel   map_classes, at each pixel
 
 Dropping conditions at random in training teaches one network both p(x | c) and p(x), which is what
 `tinydiff.diffusion.guidance` needs.
@@ -21,22 +22,26 @@ from tinydiff.backend import to_numpy
 
 
 def null_condition(model) -> np.ndarray | None:
-    """What says "nothing is known" of one picture to a conditional model: a label (), or tokens
-    (M,); None for an unconditional one."""
-    classes, text = getattr(model, "num_classes", None), getattr(model, "text", None)
-    if classes is not None:
-        return np.array(classes)
+    """What says "nothing is known" of one picture to a conditional model: a label (), tokens (M,),
+    or the class () that a map then has everywhere; None for an unconditional one."""
+    for classes in ("num_classes", "map_classes"):
+        if getattr(model, classes, None) is not None:
+            return np.array(getattr(model, classes))
+    text = getattr(model, "text", None)
     return None if text is None else text.no_caption
 
 
-def nothing_known(model, n: int) -> np.ndarray | None:
-    """The null condition of n pictures."""
+def nothing_known(model, x) -> np.ndarray | None:
+    """The null condition of pictures x (N, H, W, C), or of whatever else has a length N."""
     null = null_condition(model)
-    return None if null is None else np.repeat(null[None], n, axis=0)
+    if null is None:
+        return None
+    maps = getattr(model, "map_classes", None) is not None
+    return np.broadcast_to(null, x.shape[:3] if maps else (len(x), *null.shape)).copy()
 
 
 def check_condition(model, cond) -> np.ndarray:
-    """``cond`` as host int64 (N,) or (N, M), checked against what ``model`` knows.
+    """``cond`` as host int64 (N,), (N, M) or (N, H, W), checked against what ``model`` knows.
 
     Raises ValueError if the model is unconditional, the shape is another, or an integer lies
     outside of what there is, TypeError if they are no integers.
@@ -44,17 +49,19 @@ def check_condition(model, cond) -> np.ndarray:
     null = null_condition(model)
     if null is None:
         raise ValueError(
-            "cond: got one, but the model is unconditional (it has no num_classes and no text); "
-            "leave cond out, or build the model with one of them"
+            "cond: got one, but the model is unconditional (it has no num_classes, no text and no "
+            "map_classes); leave cond out, or build the model with one of them"
         )
+    cond = to_numpy(cond)
     if null.ndim:
         wanted, highest = f"tokens (N, {len(null)})", model.text.vocabulary - 1
-        known = f"tokens 0 … {highest}"
+        known, fits = f"tokens 0 … {highest}", cond.ndim == 2 and cond.shape[1:] == null.shape
     else:
-        wanted, highest = "labels (N,)", int(null)
-        known = f"labels 0 … {null - 1}, or {null} for none"
-    cond = to_numpy(cond)
-    if cond.ndim == 0 or cond.shape[1:] != null.shape:
+        maps, highest = getattr(model, "map_classes", None) is not None, int(null)
+        wanted, axes = ("maps (N, H, W)", 3) if maps else ("labels (N,)", 1)
+        known = f"{'classes' if maps else 'labels'} 0 … {null - 1}, or {null} for none"
+        fits = cond.ndim == axes
+    if not fits:
         raise ValueError(f"cond: expected {wanted}, got shape {cond.shape}")
     if cond.dtype.kind not in "iu":
         raise TypeError(f"cond: expected integers, got {cond.dtype}")
@@ -87,7 +94,7 @@ def training_condition(model, cond, x0, drop: float, rng: np.random.Generator) -
     if cond is None:
         if null is not None:
             raise ValueError(
-                "cond: the model is conditional and learns from labels or captions; "
+                "cond: the model is conditional and learns from labels, captions or maps; "
                 f"give {null}, the null condition, to pictures that have none"
             )
         return None

@@ -13,6 +13,7 @@ from tinydiff import nn, ops
 from tinydiff.backend import xp
 from tinydiff.models.blocks import ResidualBlock, SelfAttentionBlock, zero_init
 from tinydiff.models.embedding import sinusoidal_embedding
+from tinydiff.models.semantic_map import check_maps, one_hot
 from tinydiff.models.spatial_transformer import SpatialTransformer
 from tinydiff.models.text_encoder import TextEncoder, words_in
 from tinydiff.nn.checks import at_least_one
@@ -23,7 +24,8 @@ from tinydiff.tensor import Tensor
 class UNet(nn.Module):
     """Called as model(x, t, cond=None): x (N, H, W, in), t (N,), cond (N, …) → (N, H, W, out)
 
-    cond is labels (N,), the tokens (N, M) of captions, or None, by ``num_classes`` and ``text``.
+    cond is labels (N,), the tokens (N, M) of captions, semantic maps (N, H, W), or None, by
+    ``num_classes``, ``text`` and ``map_classes``: one of them at most.
 
     out_channels      channels of the output; default: as many as go in
     base_channels     channels at full resolution
@@ -34,6 +36,8 @@ class UNet(nn.Module):
     num_classes       labels 0 … num_classes − 1, and num_classes itself for "none"
     text              settings of a `TextEncoder` that learns with the network: wherever there is
                       attention, the pixels look at its words, too (`SpatialTransformer`)
+    map_classes       classes 0 … map_classes − 1 of a pixel, and map_classes itself for "none":
+                      their `one_hot` channels go in beside x's
     resample          "conv": stride-2 convolution down, nearest neighbour and convolution up;
                       "transpose": up by 4×4 transposed convolution of stride 2
     patch             a pixel-unshuffle stem: patch × patch pixels become the channels of one
@@ -55,6 +59,7 @@ class UNet(nn.Module):
         attention_levels: Sequence[int] = (1,),
         num_classes: int | None = None,
         text: Mapping | None = None,
+        map_classes: int | None = None,
         dropout: float = 0.0,
         resample: str = "conv",
         num_heads: int = 1,
@@ -66,10 +71,11 @@ class UNet(nn.Module):
         levels = len(channel_mults)
         at_least_one("UNet", norm_groups=norm_groups, patch=patch, num_heads=num_heads)
         at_least_one("UNet", num_res_blocks=num_res_blocks)
-        if num_classes is not None:
-            at_least_one("UNet", num_classes=num_classes)
-            if text is not None:
-                raise ValueError("UNet: there are num_classes and text, expected one or neither")
+        told = {"num_classes": num_classes, "map_classes": map_classes}
+        at_least_one("UNet", **{name: n for name, n in told.items() if n is not None})
+        given = [name for name, value in (*told.items(), ("text", text)) if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"UNet: there are {' and '.join(given)}, expected one or neither")
         if levels < 1 or base_channels < 4 or base_channels % 2:
             raise ValueError(
                 f"UNet: base_channels is {base_channels}, channel_mults {tuple(channel_mults)}, "
@@ -88,6 +94,7 @@ class UNet(nn.Module):
             )
         out_channels = in_channels if out_channels is None else out_channels
         self.in_channels, self.num_classes, self.patch = in_channels, num_classes, patch
+        self.map_classes = map_classes
         self.base_channels, self.levels, self.recompute = base_channels, levels, recompute
         embedding = 4 * base_channels
         self.time1 = nn.Linear(base_channels, embedding)
@@ -111,7 +118,8 @@ class UNet(nn.Module):
             return block
 
         channels = base_channels
-        self.stem = nn.Conv2d(in_channels * patch**2, channels, 3, padding=1)
+        seen = in_channels + (map_classes or 0)
+        self.stem = nn.Conv2d(seen * patch**2, channels, 3, padding=1)
         skips = [channels]
         self.down = nn.ModuleList()
         for level, mult in enumerate(channel_mults):
@@ -155,6 +163,8 @@ class UNet(nn.Module):
         x = x if isinstance(x, Tensor) else Tensor(x)
         self._check(x, t, cond)
         told = self._embed(t, cond), *self._context(cond)
+        if self.map_classes is not None:
+            x = ops.concat([x, Tensor(one_hot(cond, self.map_classes, x.dtype))])
         if self.patch > 1:
             x = ops.pixel_unshuffle(x, factor=self.patch)
         h = self.stem(x)
@@ -205,10 +215,14 @@ class UNet(nn.Module):
         if xp.ndim(t) != 1 or len(t) != len(x):
             raise ValueError(f"UNet: t has shape {xp.shape(t)}, expected one per image ({len(x)},)")
         self._check_cond(cond, len(x))
+        if self.map_classes is not None:
+            check_maps("UNet: cond", cond, x.shape[:3], self.map_classes)
 
     def _check_cond(self, cond, n: int) -> None:
         wanted, axes = "no cond", 0
-        if self.text is not None:
+        if self.map_classes is not None:
+            wanted, axes = "maps (N, H, W)", 3
+        elif self.text is not None:
             wanted, axes = "tokens (N, M)", 2
         elif self.label is not None:
             wanted, axes = f"labels (N,), {self.num_classes} for none", 1
