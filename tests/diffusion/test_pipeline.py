@@ -230,4 +230,4 @@ def test_maps_are_told_pixel_by_pixel():
     np.testing.assert_array_equal(got, made.pictures(x))
     assert made.draw(2, **settings).shape == (2, 4, 4, 1)
     with pytest.raises(ValueError, match=r"expected maps of shape \(2, 4, 4\), got \(2, 2, 4\)"):
-        made.draw(2, maps[:, :2])
+        made.draw(2, maps[:, :2], steps=4)

@@ -64,7 +64,7 @@ def test_gradients():
         (None, ValueError, r"cond is None, expected maps \(N, H, W\) for N = 2"),
         (MAPS[0], ValueError, r"cond has shape \(4, 8\), expected maps"),
         (MAPS[:, :2], ValueError, r"expected maps of shape \(2, 4, 8\), got \(2, 2, 8\)"),
-        (MAPS + 1, ValueError, "expected classes 0 … 3 in maps, or 4 where nothing is known, got"),
+        (MAPS + 1, ValueError, "UNet: cond: expected 0 … 4 in maps, got 1 … 5"),
         (MAPS - 1, ValueError, "got -1 … 3"),
         (MAPS + 0.5, TypeError, "expected maps of integers, got float64"),
     ],

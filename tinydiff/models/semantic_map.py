@@ -19,8 +19,8 @@ def one_hot(maps, classes: int, dtype=np.float32):
     return (asarray(maps)[..., None] == xp.arange(classes)).astype(dtype)
 
 
-def check_maps(owner: str, maps, shape: tuple[int, int, int], classes: int) -> np.ndarray:
-    """``maps`` on the host; they are shaped (N, H, W) = ``shape``, and hold 0 … classes.
+def check_maps(owner: str, maps, shape: tuple[int, int, int], most: int) -> np.ndarray:
+    """``maps`` on the host, which are integers 0 … ``most`` of shape (N, H, W) = ``shape``.
 
     Raises TypeError or ValueError, in the name of ``owner``, where something else comes.
     """
@@ -29,9 +29,6 @@ def check_maps(owner: str, maps, shape: tuple[int, int, int], classes: int) -> n
         raise TypeError(f"{owner}: expected maps of integers, got {maps.dtype}")
     if maps.shape != tuple(shape):
         raise ValueError(f"{owner}: expected maps of shape {tuple(shape)}, got {maps.shape}")
-    if maps.size and not 0 <= maps.min() <= maps.max() <= classes:
-        raise ValueError(
-            f"{owner}: expected classes 0 … {classes - 1} in maps, or {classes} where nothing is "
-            f"known, got {maps.min()} … {maps.max()}"
-        )
+    if maps.size and not 0 <= maps.min() <= maps.max() <= most:
+        raise ValueError(f"{owner}: expected 0 … {most} in maps, got {maps.min()} … {maps.max()}")
     return maps
