@@ -69,6 +69,14 @@ def test_gradients_go_to_generator_and_encoder_only():
         np.testing.assert_array_equal(to_numpy(parameter.grad), gradient)
 
 
+def test_the_discriminator_teaches_alone_too():
+    """What it says reaches the generator also where likeness does not count."""
+    loss = loss_of(painter().model, likeness=0.0)
+    loss(pictures(), maps(), regions()).backward()
+    for name, parameter in loss.model.generator.named_parameters():
+        assert bool(xp.abs(parameter.grad).max() > 0), name
+
+
 def test_it_teaches_to_paint_by_numbers():
     """Of classes that are dark, grey and light, after some steps the drawn ones are, too."""
     made = trainer(lr=5e-3)
