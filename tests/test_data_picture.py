@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinydiff.data import image_folder, light_on_dark, read_picture, read_square
+from tinydiff.data import image_folder, light_on_dark, read_picture, read_pixels, read_square
 
 
 def halves(width, height) -> Image.Image:
@@ -90,3 +90,18 @@ def test_a_picture_so_large_that_it_may_be_an_attack(tmp_path, monkeypatch):
 def test_refuses(tmp_path, longest, multiple):
     with pytest.raises(ValueError, match=f"multiple ≤ longest, got {multiple} and {longest}"):
         read_picture(tmp_path / "a.png", longest, multiple=multiple)
+
+
+def test_pixels_as_they_are_in_the_file(tmp_path):
+    """Also of a JPEG, which could be decoded smaller, and of what has no three channels."""
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_pixels(tmp_path / "a.png"), noise)
+    Image.fromarray(noise).save(tmp_path / "a.jpg")
+    assert read_pixels(tmp_path / "a.jpg").shape == noise.shape
+    Image.fromarray(noise[..., 0]).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(
+        read_pixels(tmp_path / "grey.png"), noise[..., :1].repeat(3, axis=2)
+    )
+    with pytest.raises(FileNotFoundError):
+        read_pixels(tmp_path / "none.png")

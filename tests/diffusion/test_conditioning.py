@@ -1,4 +1,4 @@
-"""Captions and vectors as conditions: dropped, left out, guided to and refused, as labels are.
+"""Captions, vectors and maps as conditions: dropped, left out, guided to, refused, as labels are.
 
 Labels are in test_gaussian.py and test_guidance.py.
 """
@@ -120,7 +120,7 @@ def test_refuses_tokens(cond, error, message):
 
 def test_refuses_to_learn_without_captions():
     with pytest.raises(
-        ValueError, match=r"learns from labels, captions or vectors; give \[1 0 0\]"
+        ValueError, match=r"learns from labels, captions, vectors or maps; give \[1 0 0\]"
     ):
         EPS.training_loss(Net(), pictures())
 
@@ -176,12 +176,76 @@ def test_guidance_to_vectors(scale):
         (VECTORS[0], ValueError, r"cond: expected vectors \(N, 2\), got shape \(2,\)"),
         (VECTORS[:, :1], ValueError, r"cond: expected vectors \(N, 2\), got shape \(3, 1\)"),
         (VECTORS.astype(int), TypeError, "cond: expected floats, got int64"),
-        (VECTORS / 0.0, ValueError, "cond: expected finite numbers"),
+        (VECTORS * np.inf, ValueError, "cond: expected finite numbers"),
         (VECTORS[:2], ValueError, "cond: expected one for each picture, got 2 for 3"),
-        (None, ValueError, "captions or vectors; give zeros, the null condition"),
+        (None, ValueError, "captions, vectors or maps; give zeros, the null condition"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:divide by zero")
 def test_refuses_vectors(cond, error, message):
     with pytest.raises(error, match=message):
         EPS.training_loss(VectorNet(), pictures(), cond=cond)
+
+
+# Maps
+
+
+MAPS = np.arange(24).reshape(3, 2, 4) % 6
+
+
+class MapNet:
+    """x times the class of each pixel; keeps what it was told."""
+
+    map_classes = 6
+
+    def __init__(self):
+        self.told = []
+
+    def __call__(self, x, t, cond):
+        self.told.append(to_numpy(cond))
+        return x * asarray(self.told[-1][..., None].astype(float))
+
+
+def wide(n=3):
+    return asarray(np.random.default_rng(0).standard_normal((n, 2, 4, 1)))
+
+
+def test_a_tenth_of_the_maps_is_dropped_as_a_whole():
+    net, maps = MapNet(), np.tile(MAPS, (2000, 1, 1))
+    EPS.training_loss(net, wide(6000), cond=maps, rng=np.random.default_rng(0))
+    (told,) = net.told
+    dropped = (told == 6).all(axis=(1, 2))
+    np.testing.assert_array_equal(told[~dropped], maps[~dropped])
+    assert abs(dropped.sum() - 600) < 4 * np.sqrt(6000 * 0.1 * 0.9)
+
+
+def test_denoiser_without_maps_says_so():
+    net = MapNet()
+    denoiser(net, EPS)(wide(), T)
+    assert net.told[0].shape == (3, 2, 4) and (net.told[0] == 6).all()
+
+
+@pytest.mark.parametrize("scale", [0, 1, 2.5])
+def test_guidance_to_a_map_is_the_line_through_both_predictions(scale):
+    x = wide()
+    expected = to_numpy(x) * (6 + scale * (MAPS[..., None] - 6))
+    got = classifier_free(MapNet(), EPS, MAPS, scale=scale)(x, T)
+    np.testing.assert_allclose(to_numpy(got), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("cond", "error", "message"),
+    [
+        (MAPS[0], ValueError, r"cond: expected maps \(N, H, W\), got shape \(2, 4\)"),
+        (MAPS + 2, ValueError, "cond: expected classes 0 … 5, or 6 for none, got 2 … 7"),
+        (MAPS + 0.5, TypeError, "cond: expected integers, got float64"),
+        (MAPS[:2], ValueError, "cond: expected one for each picture, got 2 for 3"),
+    ],
+)
+def test_refuses_maps(cond, error, message):
+    for ask in (
+        lambda: denoiser(MapNet(), EPS, cond)(wide(), T),
+        lambda: classifier_free(MapNet(), EPS, cond, scale=2)(wide(), T),
+        lambda: EPS.training_loss(MapNet(), wide(), cond=cond),
+    ):
+        with pytest.raises(error, match=message):
+            ask()

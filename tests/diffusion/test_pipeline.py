@@ -207,7 +207,7 @@ def test_refuses_to_do_without():
     ("call", "message"),
     [
         (lambda made: made.denoising(3, sampler="rk4"), "sampler is 'rk4', expected one of ddpm"),
-        (lambda made: made.denoising(3, guidance=2.0), "no labels or captions to guide to"),
+        (lambda made: made.denoising(3, guidance=2.0), "no labels, captions or maps to guide to"),
         (lambda made: made.draw(0), "count is 0"),
         (lambda made: made.draw(2, LABELS), "cond: expected 2"),
     ],
@@ -215,3 +215,19 @@ def test_refuses_to_do_without():
 def test_refuses_to_draw(call, message):
     with pytest.raises(ValueError, match=message):
         call(pipeline())
+
+
+def test_maps_are_told_pixel_by_pixel():
+    """As the guided denoiser is with the same noise; of other sizes than the picture's: refused."""
+    made = pipeline(classes=[], map_classes=["circle", "star"])
+    assert made.map_classes == ("circle", "star") and made.model.map_classes == 3
+    maps = np.random.default_rng(0).integers(0, 3, (2, 4, 4))
+    settings = {"sampler": "ddim", "steps": 4}
+    got = made.draw(2, maps, guidance=2.0, rng=np.random.default_rng(1), **settings)
+    denoise = classifier_free(made.model, made.diffusion, maps, scale=2.0)
+    noise = randn((2, 4, 4, 1), rng=np.random.default_rng(1))
+    *_, x = SAMPLERS["ddim"](denoise, noise, made.diffusion.schedule, steps=4)
+    np.testing.assert_array_equal(got, made.pictures(x))
+    assert made.draw(2, **settings).shape == (2, 4, 4, 1)
+    with pytest.raises(ValueError, match=r"expected maps of shape \(2, 4, 4\), got \(2, 2, 4\)"):
+        made.draw(2, maps[:, :2], steps=4)

@@ -413,7 +413,7 @@ def test_refused_vectors(cond, message):
     "settings, message",
     [
         ({"text": TEXT, "num_classes": 3}, "num_classes and text"),
-        ({"text": TEXT, "embedding": 3}, "text and embedding, expected one or none"),
+        ({"text": TEXT, "embedding": 3}, "embedding and text, expected one or none"),
         ({"embedding": 0}, "embedding is 0"),
         ({"text": TEXT, "num_heads": 3}, "num_heads 3 does not divide"),
         ({"attention_levels": (2,)}, r"attention_levels \(2,\) must lie in 0 … 1"),

@@ -5,9 +5,9 @@ Built in: ``digits``, ``single_shapes``.  Found or downloaded: ``mnist``, ``fash
 picture.  Built in, too: ``shapes`` and ``scattered_digits``, with boxes and masks of several
 objects in each: ``Scenes``.
 ``Batches`` and ``ordered`` draw from both.  ``load_drawn`` reads what examples/sample.py has drawn,
-``read_picture`` and ``read_square`` a picture in a file.  ``train_and_test`` finds what to learn
-classes from, and what to test that on; ``first_of`` takes some pictures of all classes.
-``Tokenizer`` makes numbers of captions.
+``read_picture``, ``read_square`` and ``read_pixels`` a picture in a file.  ``train_and_test`` finds
+what to learn classes from, and what to test that on; ``first_of`` takes some pictures of all
+classes.  ``Tokenizer`` makes numbers of captions.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from tinydiff.data.drawn import is_drawn, load_drawn
 from tinydiff.data.folder import image_folder
 from tinydiff.data.held_out import held_out
 from tinydiff.data.mnist import fashion_mnist, mnist
-from tinydiff.data.picture import light_on_dark, read_picture, read_square
+from tinydiff.data.picture import light_on_dark, read_picture, read_pixels, read_square
 from tinydiff.data.scattered import scattered_digits
 from tinydiff.data.scenes import NOTHING, Scene, Scenes, semantic_masks
 from tinydiff.data.shapes import shapes
@@ -69,6 +69,7 @@ __all__ = [
     "mnist",
     "ordered",
     "read_picture",
+    "read_pixels",
     "read_square",
     "scattered_digits",
     "semantic_masks",

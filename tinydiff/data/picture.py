@@ -11,6 +11,11 @@ import numpy as np
 # Pillow takes 20 ms to import, a tenth of what `import tinydiff` may take: functions import it.
 
 
+_ANY_SIZE = (
+    1 << 20
+)  # pixels, more than there are: for a JPEG is decoded smaller where one asks for less
+
+
 def read_picture(path: str | os.PathLike, longest: int, *, multiple: int = 1) -> np.ndarray:
     """The whole picture, resized, uint8 (H, W, 3): its longer side is about ``longest`` pixels.
 
@@ -35,6 +40,11 @@ def read_square(path: str | os.PathLike, size: int, *, grey: bool = False) -> np
     if size < 1:
         raise ValueError(f"size must be at least 1, got {size}")
     return square(_readable(path, size), size, grey)
+
+
+def read_pixels(path: str | os.PathLike) -> np.ndarray:
+    """The picture as it is in the file, uint8 (H, W, 3).  Raises as `read_square`."""
+    return np.asarray(_readable(path, _ANY_SIZE).convert("RGB"))
 
 
 def light_on_dark(picture: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a network is told about the picture it should see: a class label, a caption, or a vector.
+"""What a network is told about the picture it should see: a label, a caption, a vector or a map.
 
 It is an array on the host, as many numbers for each picture, and some of them are the null
 condition, which says "nothing is known":
@@ -7,6 +7,7 @@ condition, which says "nothing is known":
     num_classes               labels (N,), 0 … num_classes−1    num_classes
     text, a `TextEncoder`     tokens (N, M) of captions         text.no_caption
     embedding, a size         vectors (N, embedding), floats    zeros
+    map_classes               maps (N, H, W), a class a pixel   map_classes, at each pixel
 
 Dropping conditions at random in training teaches one network both p(x | c) and p(x), which is what
 `tinydiff.diffusion.guidance` needs.
@@ -23,24 +24,29 @@ from tinydiff.backend import to_numpy
 
 def null_condition(model) -> np.ndarray | None:
     """What says "nothing is known" of one picture to a conditional model: a label (), tokens (M,),
-    or a vector (embedding,); None for an unconditional one."""
-    classes, text, size = (getattr(model, a, None) for a in ("num_classes", "text", "embedding"))
-    if classes is not None:
-        return np.array(classes)
+    a vector (embedding,), or the class () that a map then has everywhere; None for an unconditional
+    one."""
+    for classes in ("num_classes", "map_classes"):
+        if getattr(model, classes, None) is not None:
+            return np.array(getattr(model, classes))
+    text, size = getattr(model, "text", None), getattr(model, "embedding", None)
     if size is not None:
         return np.zeros(size, np.float32)
     return None if text is None else text.no_caption
 
 
-def nothing_known(model, n: int) -> np.ndarray | None:
-    """The null condition of n pictures."""
+def nothing_known(model, x) -> np.ndarray | None:
+    """The null condition of pictures x (N, H, W, C), or of whatever else has a length N."""
     null = null_condition(model)
-    return None if null is None else np.repeat(null[None], n, axis=0)
+    if null is None:
+        return None
+    maps = getattr(model, "map_classes", None) is not None
+    return np.broadcast_to(null, x.shape[:3] if maps else (len(x), *null.shape)).copy()
 
 
 def check_condition(model, cond) -> np.ndarray:
-    """``cond`` on the host, as int64 (N,) or (N, M), or float32 (N, embedding), checked against
-    what ``model`` knows.
+    """``cond`` on the host, as int64 (N,), (N, M) or (N, H, W), or float32 (N, embedding), checked
+    against what ``model`` knows.
 
     Raises ValueError if the model is unconditional, the shape is another, an integer lies outside
     of what there is, or a float is not finite, TypeError if they are no integers, or no floats.
@@ -48,19 +54,21 @@ def check_condition(model, cond) -> np.ndarray:
     null = null_condition(model)
     if null is None:
         raise ValueError(
-            "cond: got one, but the model is unconditional (it has no num_classes, no text and no "
-            "embedding); leave cond out, or build the model with one of them"
+            "cond: got one, but the model is unconditional (it has no num_classes, text, "
+            "embedding or map_classes); leave cond out, or build the model with one of them"
         )
+    cond = to_numpy(cond)
     if null.dtype.kind == "f":
-        return _check_vectors(to_numpy(cond), len(null))
+        return _check_vectors(cond, len(null))
     if null.ndim:
         wanted, highest = f"tokens (N, {len(null)})", model.text.vocabulary - 1
-        known = f"tokens 0 … {highest}"
+        known, fits = f"tokens 0 … {highest}", cond.ndim == 2 and cond.shape[1:] == null.shape
     else:
-        wanted, highest = "labels (N,)", int(null)
-        known = f"labels 0 … {null - 1}, or {null} for none"
-    cond = to_numpy(cond)
-    if cond.ndim == 0 or cond.shape[1:] != null.shape:
+        maps, highest = getattr(model, "map_classes", None) is not None, int(null)
+        wanted, axes = ("maps (N, H, W)", 3) if maps else ("labels (N,)", 1)
+        known = f"{'classes' if maps else 'labels'} 0 … {null - 1}, or {null} for none"
+        fits = cond.ndim == axes
+    if not fits:
         raise ValueError(f"cond: expected {wanted}, got shape {cond.shape}")
     if cond.dtype.kind not in "iu":
         raise TypeError(f"cond: expected integers, got {cond.dtype}")
@@ -104,7 +112,7 @@ def training_condition(model, cond, x0, drop: float, rng: np.random.Generator) -
         if null is not None:
             null = "zeros" if null.dtype.kind == "f" else null
             raise ValueError(
-                "cond: the model is conditional and learns from labels, captions or vectors; "
+                "cond: the model is conditional and learns from labels, captions, vectors or maps; "
                 f"give {null}, the null condition, to pictures that have none"
             )
         return None

@@ -84,7 +84,7 @@ def asker(model, cond=None) -> Callable:
     team = team_of(model)
 
     def ask(x, t):
-        told = nothing_known(model, len(x)) if cond is None else cond
+        told = nothing_known(model, x) if cond is None else cond
         if told is not None:
             check_count(told, x)
         with kernels.single_threaded_blas, team, memory_for(len(x)):

@@ -23,7 +23,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tinydiff.backend import xp
-from tinydiff.diffusion.conditioning import check_condition, check_count, nothing_known
+from tinydiff.diffusion.conditioning import check_condition, check_count, null_condition
 from tinydiff.diffusion.denoiser import denoiser, eps_and_variance, from_both
 from tinydiff.diffusion.gaussian import GaussianDiffusion, column
 
@@ -61,7 +61,7 @@ def classifier_free(
     cond = check_condition(model, cond)
     if scale == 1:
         return denoiser(model, diffusion, cond)
-    nulls = nothing_known(model, len(cond))
+    nulls = np.broadcast_to(null_condition(model), cond.shape)
     if scale == 0 and interval is None and rescale == 0:
         return denoiser(model, diffusion, nulls)
     conditional = eps_and_variance(model, diffusion, cond)

@@ -3,6 +3,7 @@
 pipeline = Pipeline.load("runs/mnist/checkpoint.npz")
 images = pipeline.draw(10, range(10), guidance=3.0)
 images = of_text.draw(1, ["a red circle above a blue square"], guidance=3.0)
+images = of_maps.draw(2, maps, guidance=2.0)              # a class for each pixel, (2, H, W)
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Pipeline:
 
     and, where they are not left out or None,
 
+    map_classes        names of the classes of semantic maps, without the background, class 0
     words              the vocabulary of captions: ``unet`` then has ``text`` without a vocabulary
     zero_terminal_snr  True: the schedule is stretched, `NoiseSchedule.zero_terminal_snr`
     learned_variance   True: the network has twice the channels, and DDPM takes its variance
@@ -58,6 +60,9 @@ class Pipeline:
             schedule, settings["prediction"], learned_variance=learned
         )
         channels, unet, words = self.image[2], dict(settings["unet"]), settings.get("words")
+        self.map_classes = tuple(settings.get("map_classes") or ())
+        if self.map_classes:
+            unet["map_classes"] = 1 + len(self.map_classes)
         self.tokenizer = None
         if words is not None:
             self.tokenizer = Tokenizer(words, unet["text"]["length"])
@@ -103,8 +108,8 @@ class Pipeline:
     ) -> Iterator:
         """x (count, H, W, C) in [−1, 1] after every step from pure noise to pictures.
 
-        cond      for each picture a label, or, if the model was told captions or vectors, one of
-                  these; None lets it draw what it likes
+        cond      for each picture a label, or, if the model was told captions, vectors or maps, one
+                  of these; None lets it draw what it likes
         sampler   a name in `samplers.SAMPLERS`; steps is the number of its steps
         guidance  w of classifier-free guidance; 1 is plain conditional
 
@@ -116,7 +121,7 @@ class Pipeline:
         if cond is None:
             if guidance != 1:
                 raise ValueError(
-                    f"guidance is {guidance}, but there are no labels or captions to guide to"
+                    f"guidance is {guidance}, but there are no labels, captions or maps to guide to"
                 )
             denoise = denoiser(self.model, self.diffusion)
         else:

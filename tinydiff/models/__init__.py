@@ -17,7 +17,9 @@ from tinydiff.models.prior import PriorNetwork
 from tinydiff.models.quantiser import VectorQuantiser
 from tinydiff.models.resnet import ResNet
 from tinydiff.models.segmenter import EncoderDecoder, FullResolution, SlidingWindow
+from tinydiff.models.spade import SpadeGenerator
 from tinydiff.models.strided import Strided
+from tinydiff.models.style_encoder import StyleEncoder
 from tinydiff.models.text_encoder import TextEncoder
 from tinydiff.models.unet import UNet
 from tinydiff.models.vgg import VGG

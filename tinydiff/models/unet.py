@@ -13,6 +13,7 @@ from tinydiff import nn, ops
 from tinydiff.backend import asarray, xp
 from tinydiff.models.blocks import ResidualBlock, SelfAttentionBlock, zero_init
 from tinydiff.models.embedding import sinusoidal_embedding
+from tinydiff.models.semantic_map import check_maps, one_hot
 from tinydiff.models.spatial_transformer import SpatialTransformer
 from tinydiff.models.text_encoder import TextEncoder, words_in
 from tinydiff.nn.checks import at_least_one
@@ -25,8 +26,9 @@ TOKENS = 4  # that a vector becomes, for the pixels to look at
 class UNet(nn.Module):
     """Called as model(x, t, cond=None): x (N, H, W, in), t (N,), cond (N, …) → (N, H, W, out)
 
-    cond is labels (N,), the tokens (N, M) of captions, vectors (N, embedding), or None, by
-    ``num_classes``, ``text`` and ``embedding``.
+    cond is labels (N,), the tokens (N, M) of captions, vectors (N, embedding), semantic maps
+    (N, H, W), or None, by ``num_classes``, ``text``, ``embedding`` and ``map_classes``: one of them
+    at most.
 
     out_channels      channels of the output; default: as many as go in
     base_channels     channels at full resolution
@@ -41,6 +43,8 @@ class UNet(nn.Module):
                       to the time's, and wherever there is attention, the pixels look at TOKENS
                       vectors made of it (A. Ramesh et al., "Hierarchical Text-Conditional Image
                       Generation with CLIP Latents", 2022, section 2.1)
+    map_classes       classes 0 … map_classes − 1 of a pixel, and map_classes itself for "none":
+                      their `one_hot` channels go in beside x's
     resample          "conv": stride-2 convolution down, nearest neighbour and convolution up;
                       "transpose": up by 4×4 transposed convolution of stride 2
     patch             a pixel-unshuffle stem: patch × patch pixels become the channels of one
@@ -63,6 +67,7 @@ class UNet(nn.Module):
         num_classes: int | None = None,
         text: Mapping | None = None,
         embedding: int | None = None,
+        map_classes: int | None = None,
         dropout: float = 0.0,
         resample: str = "conv",
         num_heads: int = 1,
@@ -74,11 +79,11 @@ class UNet(nn.Module):
         levels = len(channel_mults)
         at_least_one("UNet", norm_groups=norm_groups, patch=patch, num_heads=num_heads)
         at_least_one("UNet", num_res_blocks=num_res_blocks)
-        told = {"num_classes": num_classes, "text": text, "embedding": embedding}
-        given = [name for name, value in told.items() if value is not None]
+        told = {"num_classes": num_classes, "embedding": embedding, "map_classes": map_classes}
+        at_least_one("UNet", **{name: n for name, n in told.items() if n is not None})
+        given = [name for name, value in (*told.items(), ("text", text)) if value is not None]
         if len(given) > 1:
             raise ValueError(f"UNet: there are {' and '.join(given)}, expected one or none of them")
-        at_least_one("UNet", **{name: told[name] for name in given if name != "text"})
         if levels < 1 or base_channels < 4 or base_channels % 2:
             raise ValueError(
                 f"UNet: base_channels is {base_channels}, channel_mults {tuple(channel_mults)}, "
@@ -97,6 +102,7 @@ class UNet(nn.Module):
             )
         out_channels = in_channels if out_channels is None else out_channels
         self.in_channels, self.num_classes, self.patch = in_channels, num_classes, patch
+        self.map_classes = map_classes
         self.base_channels, self.levels, self.recompute = base_channels, levels, recompute
         size = 4 * base_channels
         self.time1 = nn.Linear(base_channels, size)
@@ -125,7 +131,8 @@ class UNet(nn.Module):
             return block
 
         channels = base_channels
-        self.stem = nn.Conv2d(in_channels * patch**2, channels, 3, padding=1)
+        seen = in_channels + (map_classes or 0)
+        self.stem = nn.Conv2d(seen * patch**2, channels, 3, padding=1)
         skips = [channels]
         self.down = nn.ModuleList()
         for level, mult in enumerate(channel_mults):
@@ -171,6 +178,8 @@ class UNet(nn.Module):
         if self.embedding is not None:
             cond = Tensor(asarray(cond, x.dtype))
         told = self._embed(t, cond), *self._context(cond)
+        if self.map_classes is not None:
+            x = ops.concat([x, Tensor(one_hot(cond, self.map_classes, x.dtype))])
         if self.patch > 1:
             x = ops.pixel_unshuffle(x, factor=self.patch)
         h = self.stem(x)
@@ -226,10 +235,14 @@ class UNet(nn.Module):
         if xp.ndim(t) != 1 or len(t) != len(x):
             raise ValueError(f"UNet: t has shape {xp.shape(t)}, expected one per image ({len(x)},)")
         self._check_cond(cond, len(x))
+        if self.map_classes is not None:
+            check_maps("UNet: cond", cond, x.shape[:3], self.map_classes)
 
     def _check_cond(self, cond, n: int) -> None:
         wanted, axes = "no cond", 0
-        if self.text is not None:
+        if self.map_classes is not None:
+            wanted, axes = "maps (N, H, W)", 3
+        elif self.text is not None:
             wanted, axes = "tokens (N, M)", 2
         elif self.label is not None:
             wanted, axes = f"labels (N,), {self.num_classes} for none", 1

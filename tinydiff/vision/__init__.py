@@ -13,6 +13,7 @@ MaskFinder.load(path)(images)                             # Objects with masks, 
 masks = Segmenter.load(checkpoint)(images)                # what class is at each pixel?
 mean_iou(masks, data.semantic_masks(scenes.labels, scenes.instances), classes=1 + classes)
 draw_mask(image, masks[0])
+mask = Palette(names).read("my.png", side=64)             # a map that somebody has painted
 
 told = what_is_so(images, captions, data.SIMPLE)        # is each caption true of its picture?
 """
@@ -42,6 +43,7 @@ from tinydiff.vision.masks import MaskBatches, crop_masks, mask_loss, paste_mask
 from tinydiff.vision.mean_iou import class_iou, confusion_matrix, mean_iou
 from tinydiff.vision.nms import nms, soft_nms
 from tinydiff.vision.objects import Objects, describe, objects_of
+from tinydiff.vision.palette import Palette
 from tinydiff.vision.reader import Reader, Reading, Told, what_is_so
 from tinydiff.vision.segmenter import Segmenter
 from tinydiff.vision.yolo import YoloGrid, decode, detect
@@ -58,6 +60,7 @@ __all__ = [
     "MaskBatches",
     "MaskFinder",
     "Objects",
+    "Palette",
     "Reader",
     "Reading",
     "Segmenter",

@@ -1,0 +1,68 @@
+"""A generator of pictures from maps as one thing: the settings it was made from, and its network.
+
+painter = Painter.load("runs/paint-spade/checkpoint.npz")
+images = painter.draw(maps, rng=np.random.default_rng(0))
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from tinydiff.backend import randn, to_numpy
+from tinydiff.gaugan.network import SpadeVAE
+from tinydiff.gaugan.regions import regions_of
+from tinydiff.images import to_uint8
+from tinydiff.recording import no_grad
+from tinydiff.team import team_of
+from tinydiff.training import check_settings, load_run
+
+BATCH = 50
+
+
+class Painter:
+    """Made from ``settings``, which go into the checkpoint beside the weights:
+
+    image        [H, W, C] of the pictures it learned from; maps to draw may be larger or smaller
+    map_classes  names of the classes, without the background, class 0
+    spade        keyword settings of `SpadeVAE`, but for channels and map_classes
+
+    Raises ValueError for settings that lack something or have what there is not.
+    """
+
+    def __init__(self, settings: Mapping):
+        check_settings(settings, "image", "map_classes", "spade")
+        self.settings, self.image = settings, tuple(settings["image"])
+        self.map_classes = tuple(settings["map_classes"])
+        self.model = SpadeVAE(
+            self.image[2], map_classes=1 + len(self.map_classes), **settings["spade"]
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, *, finished: bool = False) -> Painter:
+        """From the checkpoint of a training run, with its averaged weights.
+
+        finished  refuse a run that has not come to its end
+
+        Raises FileNotFoundError, CheckpointError for a file that holds no such run, or HalfTrained.
+        """
+        kind = "a SPADE generator"
+        return load_run(path, cls, kind=kind, example="examples/paint.py", finished=finished)
+
+    def draw(self, maps: np.ndarray, *, rng: np.random.Generator | None = None) -> np.ndarray:
+        """A picture of each map, integers (N, H, W): uint8 (N, H, W, C)
+
+        rng  chooses the style of each region (`regions_of`); the process's generator by default
+
+        Raises TypeError or ValueError for maps that do not fit.
+        """
+        generator = self.model.generator.eval()
+        regions, parts = regions_of(maps), []
+        z = randn((len(maps), 1 + regions.max(initial=0), generator.latent), rng=rng)
+        with no_grad(), team_of(generator):
+            for start in range(0, len(maps), BATCH):
+                part = slice(start, start + BATCH)
+                parts.append(to_numpy(generator(maps[part], regions[part], z[part]).data))
+        return to_uint8(np.concatenate(parts))

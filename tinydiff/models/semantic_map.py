@@ -1,0 +1,34 @@
+"""Semantic maps for networks: which class is at each pixel, as numbers that a convolution can take.
+
+    m_k(p) = 1 if the class at pixel p is k, and 0 otherwise: one channel a class
+
+A convolution of these channels adds up, for each pixel it sees, the row of its weights that belongs
+to the class there: a table of rows for each place of the window.  Where nothing is known, which is
+what the number after the last class says, all channels are 0, and nothing is added.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinydiff.backend import asarray, to_numpy, xp
+
+
+def one_hot(maps, classes: int, dtype=np.float32):
+    """Maps (N, H, W) of 0 … classes → a backend array (N, H, W, classes) of zeros and ones"""
+    return (asarray(maps)[..., None] == xp.arange(classes)).astype(dtype)
+
+
+def check_maps(owner: str, maps, shape: tuple[int, int, int], most: int) -> np.ndarray:
+    """``maps`` on the host, which are integers 0 … ``most`` of shape (N, H, W) = ``shape``.
+
+    Raises TypeError or ValueError, in the name of ``owner``, where something else comes.
+    """
+    maps = to_numpy(maps) if hasattr(maps, "dtype") else np.asarray(maps)
+    if maps.dtype.kind not in "iu":
+        raise TypeError(f"{owner}: expected maps of integers, got {maps.dtype}")
+    if maps.shape != tuple(shape):
+        raise ValueError(f"{owner}: expected maps of shape {tuple(shape)}, got {maps.shape}")
+    if maps.size and not 0 <= maps.min() <= maps.max() <= most:
+        raise ValueError(f"{owner}: expected 0 … {most} in maps, got {maps.min()} … {maps.max()}")
+    return maps
