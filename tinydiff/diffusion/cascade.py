@@ -129,6 +129,10 @@ class SuperResolution(Pipeline):
 
         return self._drawn(len(small), denoising, batch, steps, progress)
 
+    def shrink(self, large: np.ndarray) -> np.ndarray:
+        """Small pictures of large ones, uint8 (N, H, W, C), as it learns from them, in bytes"""
+        return self.pictures(shrunk(asarray(images.to_float(large)), self.factor))
+
     def _checked(self, small: np.ndarray, cond) -> np.ndarray:
         """The small pictures as floats in [−1, 1]"""
         small = images.to_input(small)
