@@ -204,6 +204,16 @@ def test_shrinking_and_enlarging():
     assert shrunk(asarray(x[:, :3, :3]), 3).shape == (2, 1, 1, 3)
 
 
+def test_shrinks_as_it_learns_from():
+    large = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1), dtype=np.uint8)
+    expected = np.rint(large.reshape(3, 16) @ SHRINK.T).astype(int)
+    small = stage(LARGE).shrink(large)
+    assert small.dtype == np.uint8 and small.shape == (3, 2, 2, 1)
+    np.testing.assert_allclose(small.reshape(3, 4).astype(int), expected, atol=1)
+    flat = np.full((1, 4, 4, 1), 77, np.uint8)
+    np.testing.assert_array_equal(stage(LARGE).shrink(flat), flat[:, :2, :2])
+
+
 def test_a_network_beside_pictures_is_guided_as_any_other():
     made = stage(LARGE, **TEXT)
     z = randn((3, 4, 4, 1), rng=np.random.default_rng(1))
@@ -284,22 +294,20 @@ def test_a_cascade_goes_on_from_what_the_stage_before_has_drawn():
 
 
 def test_a_pipeline_thresholds():
-    made = stage(SMALL, **TEXT)
-    drawn = made.draw(
-        3,
-        CAPTIONS,
-        steps=3,
-        sampler="ddim",
-        guidance=4.0,
-        threshold=0.7,
-        rng=np.random.default_rng(0),
-    )
+    made = stage({**SMALL, **TEXT, "image": [4, 4, 1]})
+    made.model.head.weight.data[...] *= 20
     tokens = made.tokenizer.encode(CAPTIONS)
-    denoise = classifier_free(made.model, made.diffusion, tokens, scale=4.0)
-    denoise = dynamic_threshold(denoise, made.diffusion, quantile=0.7)
-    noise = randn((3, 2, 2, 1), rng=np.random.default_rng(0))
-    *_, x = sample_ddim(denoise, noise, made.diffusion.schedule, steps=3)
-    np.testing.assert_array_equal(drawn, to_uint8(to_numpy(x)))
+    clamped = classifier_free(made.model.eval(), made.diffusion, tokens, scale=2.0)
+    thresholded = dynamic_threshold(clamped, made.diffusion, quantile=0.7)
+    films = []
+    for denoise, quantile in ((clamped, None), (thresholded, 0.7)):
+        settings = {"steps": 3, "sampler": "ddim", "guidance": 2.0, "threshold": quantile}
+        film = made.denoising(3, CAPTIONS, **settings, rng=np.random.default_rng(0))
+        noise = randn((3, 4, 4, 1), rng=np.random.default_rng(0))
+        expected = sample_ddim(denoise, noise, made.diffusion.schedule, steps=3)
+        films.append(np.stack([to_numpy(x) for x in film]))
+        np.testing.assert_array_equal(films[-1], np.stack([to_numpy(x) for x in expected]))
+    assert np.abs(films[0] - films[1]).max() > 0.01
 
 
 def test_its_training_goes_into_a_checkpoint_and_comes_back(tmp_path):
