@@ -48,12 +48,13 @@ BASE = {"base_channels": 64, "channel_mults": (1,), "attention_levels": (0,), "p
 MIDDLE = {"base_channels": 32, "channel_mults": (1, 2), "attention_levels": (), "patch": 2}
 LAST = {"base_channels": 48, "channel_mults": (1, 2), "attention_levels": (), "patch": 4}
 TEXT = {"text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4}}
+LARGER = {"batch": 16, "steps": 2000, "factor": 2, "augmentation": 0.5}
 STAGES = {  # the last is told no words: it can see what is what
-    16: {"unet": NETWORK | BASE | TEXT, "steps": 8000},
-    32: {"unet": NETWORK | MIDDLE | TEXT, "steps": 3000, "factor": 2, "augmentation": 0.5},
-    64: {"unet": NETWORK | LAST, "steps": 2500, "factor": 2, "augmentation": 0.5},
+    16: {"unet": NETWORK | BASE | TEXT, "batch": 32, "steps": 3000},
+    32: {"unet": NETWORK | MIDDLE | TEXT, **LARGER},
+    64: {"unet": NETWORK | LAST, **LARGER},
 }
-BATCH, LR = 32, 2e-3
+LR = 2e-3
 SAMPLING = (  # of each stage
     {"sampler": "ddim", "steps": 25, "threshold": 0.95},
     {"sampler": "ddim", "steps": 12, "level": 0.1},
@@ -117,7 +118,6 @@ def trained(folder: Path, side: int, args, *, plain: bool = False) -> Pipeline:
         "words": WORDS if "text" in recipe["unet"] else None,
         "schedule": ("cosine", 1000),
         "prediction": "v",
-        "batch": BATCH,
         "lr": LR,
         "seed": args.seed,
         **recipe,
@@ -142,7 +142,7 @@ def train(kind: type[Pipeline], settings: dict, folder: Path) -> None:
     trainer = training.one_cycle_trainer(
         pipeline.model,
         loss,
-        data.Batches(dataset, min(BATCH, len(dataset)), seed=settings["seed"]),
+        data.Batches(dataset, min(settings["batch"], len(dataset)), seed=settings["seed"]),
         lr=LR,
         steps=settings["steps"],
         averaged=5,
@@ -151,7 +151,7 @@ def train(kind: type[Pipeline], settings: dict, folder: Path) -> None:
     print(f"{folder}: {pipeline.model.num_parameters():,} parameters, {len(dataset)} scenes")
     for _ in training.train(trainer, settings["steps"], folder, settings=settings):
         pass
-    print(f"trained {training.minutes(folder, BATCH):.1f} minutes")
+    print(f"trained {training.minutes(folder, settings['batch']):.1f} minutes")
     training.save_loss(folder, "squared error of v")
 
 
@@ -185,7 +185,7 @@ def parse_arguments():
     options.add_argument("--guidance", type=number(), default=3.0, help="1: plain conditional")
     options.add_argument("--unconditional", action="store_true", help="say nothing, and draw")
     options.add_argument("--steps", type=whole(1), help="of each stage (default: the recipe's)")
-    options.add_argument("--scenes", type=whole(2), default=10_000, help="to learn from")
+    options.add_argument("--scenes", type=whole(2), default=8000, help="to learn from")
     options.add_argument("--plain", action="store_true", help="train 32 without noise, too")
     options.add_argument("--evaluate", action="store_true", help="measure on new sentences")
     options.add_argument("--pictures", type=whole(1), default=500, help="to measure on")
