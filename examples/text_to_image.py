@@ -162,9 +162,8 @@ def chosen(args, these: Callable[[str], bool]) -> list[str]:
 def report(name: str, drawn: np.ndarray, captions) -> dict[str, metrics.Estimate]:
     """Print what is so in the pictures."""
     told = vision.what_is_so(drawn, captions, WORLD)
-    found = {aspect: metrics.share(getattr(told, aspect)) for aspect in ASPECTS}
-    print(f"{name}: " + ", ".join(f"{aspect} {e:.1%}" for aspect, e in found.items()))
-    return found
+    print(f"{name}: {told}")
+    return told.shares()
 
 
 def parse_arguments():

@@ -333,6 +333,25 @@ def test_recompute_halves_the_memory():
     assert peaks[1] < 0.5 * peaks[0], peaks
 
 
+def test_several_times_are_told_apart():
+    model, x = tiny(times=2), pictures(3)
+    t = np.array([[3, 500], [7, 7], [0, 42.5]])
+    y = run(model, x, t)
+    for column in (0, 1):
+        moved = t.copy()
+        moved[0, column] += 10
+        other = run(model, x, moved)
+        assert np.abs(other[0] - y[0]).max() > 1e-3
+        np.testing.assert_allclose(other[1:], y[1:], atol=1e-12)
+    swapped = run(model, x, t[:, ::-1])
+    assert np.abs(swapped[0] - y[0]).max() > 1e-3
+    np.testing.assert_allclose(swapped[1], y[1], atol=1e-12)
+    with pytest.raises(ValueError, match=r"t has shape \(3,\), expected 2 per image \(3, 2\)"):
+        model(x, t[:, 0])
+    with pytest.raises(ValueError, match="times"):
+        tiny(times=0)
+
+
 def test_a_host_array_and_a_tensor_are_both_pictures():
     model, x, t = tiny(dtype=np.float32), pictures(2, dtype=np.float32), [1, 2]
     with td.no_grad():

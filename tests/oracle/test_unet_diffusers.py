@@ -67,7 +67,6 @@ def as_ours_all(model: UNet, theirs: dict[str, np.ndarray]) -> dict[str, np.ndar
 def their_network(widths, **settings):
     torch.manual_seed(0)
     model = diffusers.UNet2DModel(
-        in_channels=3,
         out_channels=3,
         flip_sin_to_cos=False,
         freq_shift=1,
@@ -76,7 +75,7 @@ def their_network(widths, **settings):
         layers_per_block=2,
         down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-        **{"attention_head_dim": None, **settings},
+        **{"attention_head_dim": None, "in_channels": 3, **settings},
     )
     with torch.no_grad():  # nothing may stay at one or zero
         for parameter in model.parameters():
@@ -91,10 +90,10 @@ def both_sides(ours: UNet, theirs, x, t, cond=None):
     ours.load_state_dict(
         as_ours_all(ours, {n: p.detach().numpy() for n, p in theirs.named_parameters()})
     )
-    weights = rng.standard_normal(x.shape).astype(x.dtype)
 
     picture = Tensor(asarray(x), requires_grad=True)
     y = ours(picture, asarray(t), None if cond is None else asarray(cond))
+    weights = rng.standard_normal(y.shape).astype(x.dtype)
     (y * Tensor(asarray(weights))).sum().backward()
     grads = {name: to_numpy(p.grad) for name, p in ours.named_parameters()}
     our_side = y.numpy(), to_numpy(picture.grad), grads
@@ -127,7 +126,8 @@ class OurWaves(torch.nn.Module):
         self.size = size
 
     def forward(self, t):
-        return torch.tensor(to_numpy(sinusoidal_embedding(asarray(t.numpy()), self.size)))
+        waves = to_numpy(sinusoidal_embedding(asarray(t.numpy().ravel()), self.size))
+        return torch.tensor(waves.reshape(len(t), -1))
 
 
 @pytest.mark.parametrize(
@@ -151,6 +151,17 @@ def test_small_and_exact(their_settings, our_settings, cond):
     ).astype(np.float64)
     x = np.random.default_rng(0).standard_normal((2, 16, 8, 3))
     check(*both_sides(ours, theirs, x, np.array([3, 999]), cond), 1e-12)
+
+
+def test_two_pictures_each_with_a_time_of_its_own():
+    theirs = their_network((16, 32, 32, 32), norm_num_groups=8, in_channels=6)
+    theirs.time_proj = OurWaves(16)
+    theirs.time_embedding.linear_1 = torch.nn.Linear(2 * 16, 64)
+    settings = {"channel_mults": (1, 2, 2, 2), "attention_levels": (1,), "norm_groups": 8}
+    ours = UNet(6, 3, base_channels=16, times=2, **settings).astype(np.float64)
+    x = np.random.default_rng(0).standard_normal((2, 16, 8, 6))
+    t = np.array([[3, 999], [40.5, 0]])
+    check(*both_sides(ours, theirs.double(), x, t), 1e-12)
 
 
 def test_ho_et_als_network_at_full_width():

@@ -94,6 +94,18 @@ def test_what_is_so_in_one_picture(caption, expected):
     assert found == expected
 
 
+def test_how_often_and_in_words():
+    said = ["a red square left of a blue circle", "a red square above a blue circle"]
+    told = what_is_so(np.stack([SQUARE_LEFT_OF_CIRCLE] * 2), said, SIMPLE)
+    assert {name: found.value for name, found in told.shares().items()} == {
+        **dict.fromkeys(("colours", "shapes", "things"), 1.0),
+        "relations": 0.5,
+    }
+    error = f"{told.shares()['relations'].error:.1%}"
+    assert str(told).startswith("colours 100.0% ± ")
+    assert str(told).endswith(f", relations 50.0% ± {error}")
+
+
 def test_two_alike_and_one_too_many():
     twins = scene(("square", RED, 2, 2), ("square", RED, 18, 18))
     assert what_is_so(twins[None], ["two red squares"], SIMPLE).relations.all()

@@ -10,9 +10,11 @@ A network may predict ε, x_0, v, the score or a flow (`parametrisation`), learn
 any noise level, by `EDM`.  `continuous` holds the SDEs behind it all, `samplers` the other ways
 from noise to pictures, `flow` networks trained on straight lines, without a schedule, and `ladder`
 a chain that halves the pictures as it goes; `latent` diffuses what an autoencoder makes of
-pictures.  `Pipeline` holds all of it together and comes back from a checkpoint.
+pictures, and `cascade` makes small pictures large.  `Pipeline` holds all of it together and comes
+back from a checkpoint.
 """
 
+from tinydiff.diffusion.cascade import SuperResolution, draw_cascade
 from tinydiff.diffusion.classifier_guidance import classifier_guided
 from tinydiff.diffusion.conditioning import null_condition
 from tinydiff.diffusion.continuous import EDMSDE, VESDE, VPSDE, SubVPSDE
@@ -55,10 +57,12 @@ __all__ = [
     "NoiseSchedule",
     "Pipeline",
     "SubVPSDE",
+    "SuperResolution",
     "UniformTimesteps",
     "classifier_free",
     "classifier_guided",
     "denoiser",
+    "draw_cascade",
     "dynamic_threshold",
     "flow_velocity",
     "inpaint",

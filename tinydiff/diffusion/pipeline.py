@@ -9,11 +9,11 @@ images = of_maps.draw(2, maps, guidance=2.0)              # a class for each pix
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tinydiff import images
+from tinydiff import images, nn
 from tinydiff.backend import randn, to_numpy
 from tinydiff.data import Tokenizer, learned_from
 from tinydiff.diffusion.denoiser import denoiser
@@ -21,7 +21,9 @@ from tinydiff.diffusion.gaussian import GaussianDiffusion
 from tinydiff.diffusion.guidance import classifier_free
 from tinydiff.diffusion.samplers import SAMPLERS
 from tinydiff.diffusion.schedule import schedule_named
+from tinydiff.diffusion.threshold import dynamic_threshold
 from tinydiff.models import UNet
+from tinydiff.tensor import Tensor
 from tinydiff.training import check_settings, load_run
 
 
@@ -42,10 +44,11 @@ class Pipeline:
     learned_variance   True: the network has twice the channels, and DDPM takes its variance
 
     ``shape`` is that of what is diffused, here pictures; ``clip`` whether it lies in [−1, 1].
+    ``network`` makes the model of channels in and out and the settings of a `UNet`.
     Raises ValueError for settings that lack something or have what there is not.
     """
 
-    clip = True
+    clip, network = True, UNet
 
     def __init__(self, settings: Mapping):
         check_settings(settings, "image", "classes", "unet", "schedule", "prediction")
@@ -67,7 +70,7 @@ class Pipeline:
         if words is not None:
             self.tokenizer = Tokenizer(words, unet["text"]["length"])
             unet["text"] = {"vocabulary": self.tokenizer.size, **unet["text"]}
-        self.model = UNet(
+        self.model = self.network(
             channels,
             2 * channels if learned else channels,
             num_classes=len(self.classes) or None,
@@ -96,6 +99,10 @@ class Pipeline:
         """Which of the data sets ``known`` by name it learned from; ValueError if from another."""
         return learned_from(self.settings, known)
 
+    def training_loss(self, x0, **settings) -> Tensor:
+        """`GaussianDiffusion.training_loss` of its network, for pictures x0 and their ``cond``."""
+        return self.diffusion.training_loss(self.model, x0, **settings)
+
     def denoising(
         self,
         count: int,
@@ -104,29 +111,35 @@ class Pipeline:
         sampler: str = "ddpm",
         steps: int = 50,
         guidance: float = 1.0,
+        threshold: float | None = None,
+        model: nn.Module | None = None,
         rng: np.random.Generator | None = None,
     ) -> Iterator:
         """x (count, H, W, C) in [−1, 1] after every step from pure noise to pictures.
 
-        cond      for each picture a label, or, if the model was told captions, vectors or maps, one
-                  of these; None lets it draw what it likes
-        sampler   a name in `samplers.SAMPLERS`; steps is the number of its steps
-        guidance  w of classifier-free guidance; 1 is plain conditional
+        cond       for each picture a label, or, if the model was told captions, vectors or maps,
+                   one of these; None lets it draw what it likes
+        sampler    a name in `samplers.SAMPLERS`; steps is the number of its steps
+        guidance   w of classifier-free guidance; 1 is plain conditional
+        threshold  quantile of `dynamic_threshold`; None: x_0 is clamped
+        model      what is asked, as model(x, t, cond); by default its own network
 
         Raises ValueError for what there is not, captions that cannot be read included.
         """
         if sampler not in SAMPLERS:
             raise ValueError(f"sampler is {sampler!r}, expected one of {', '.join(SAMPLERS)}")
-        self.model.eval()
+        model = (self.model if model is None else model).eval()
         if cond is None:
             if guidance != 1:
                 raise ValueError(
                     f"guidance is {guidance}, but there are no labels, captions or maps to guide to"
                 )
-            denoise = denoiser(self.model, self.diffusion)
+            denoise = denoiser(model, self.diffusion)
         else:
             told = np.asarray(cond) if self.tokenizer is None else self.tokenizer.encode(cond)
-            denoise = classifier_free(self.model, self.diffusion, told, scale=guidance)
+            denoise = classifier_free(model, self.diffusion, told, scale=guidance)
+        if threshold is not None:
+            denoise = dynamic_threshold(denoise, self.diffusion, quantile=threshold)
         noise = randn((count, *self.shape), rng=rng)
         schedule = self.diffusion.schedule
         learned = sampler == "ddpm" and self.diffusion.learned_variance
@@ -153,20 +166,30 @@ class Pipeline:
         cond, steps and settings as in `denoising`
         progress  show a progress bar, on which a step of a batch is its share of a picture
         """
-        from tqdm import tqdm  # see tinydiff/training/progress.py
-
         if count < 1:
             raise ValueError(f"count is {count}, expected at least 1")
         if cond is not None and len(cond) != count:
             raise ValueError(f"cond: expected {count}, one for each picture, got {len(cond)}")
+
+        def denoising(start: int, stop: int) -> Iterator:
+            part = None if cond is None else cond[start:stop]
+            return self.denoising(stop - start, part, steps=steps, **settings)
+
+        return self._drawn(count, denoising, batch, steps, progress)
+
+    def _drawn(
+        self, count: int, denoising: Callable, batch: int, steps: int, progress: bool
+    ) -> np.ndarray:
+        """Pictures of denoising(start, stop), a batch at a time"""
+        from tqdm import tqdm  # see tinydiff/training/progress.py
+
         drawn = []
         # No bar for what is refused: it appears with the first step, if that takes long enough.
         look = {"unit": "image", "unit_scale": True, "delay": 0.1, "disable": not progress}
         with tqdm(total=count, **look) as bar:
             for start in range(0, count, batch):
                 stop = min(start + batch, count)
-                part = None if cond is None else cond[start:stop]
-                for x_t in self.denoising(stop - start, part, steps=steps, **settings):
+                for x_t in denoising(start, stop):
                     bar.update((stop - start) / steps)
                     x = x_t
                 drawn.append(self.pictures(x))

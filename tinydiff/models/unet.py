@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tinydiff import nn, ops
-from tinydiff.backend import asarray, xp
+from tinydiff.backend import asarray, to_numpy, xp
 from tinydiff.models.blocks import ResidualBlock, SelfAttentionBlock, zero_init
 from tinydiff.models.embedding import sinusoidal_embedding
 from tinydiff.models.semantic_map import check_maps, one_hot
@@ -48,6 +48,8 @@ class UNet(nn.Module):
     resample          "conv": stride-2 convolution down, nearest neighbour and convolution up;
                       "transpose": up by 4×4 transposed convolution of stride 2
     patch             a pixel-unshuffle stem: patch × patch pixels become the channels of one
+    times             how many numbers t tells of each image: t is (N, times) if it is more than
+                      one, as where x holds several pictures, each with noise of its own level
     recompute         in training, keep what goes into each residual and attention block, and
                       compute what is inside again in backward: less memory, a third more
                       arithmetic, the same gradients.  The attribute may be set at any time.
@@ -73,12 +75,13 @@ class UNet(nn.Module):
         num_heads: int = 1,
         norm_groups: int = 32,
         patch: int = 1,
+        times: int = 1,
         recompute: bool = False,
     ):
         super().__init__()
         levels = len(channel_mults)
         at_least_one("UNet", norm_groups=norm_groups, patch=patch, num_heads=num_heads)
-        at_least_one("UNet", num_res_blocks=num_res_blocks)
+        at_least_one("UNet", num_res_blocks=num_res_blocks, times=times)
         told = {"num_classes": num_classes, "embedding": embedding, "map_classes": map_classes}
         at_least_one("UNet", **{name: n for name, n in told.items() if n is not None})
         given = [name for name, value in (*told.items(), ("text", text)) if value is not None]
@@ -102,10 +105,10 @@ class UNet(nn.Module):
             )
         out_channels = in_channels if out_channels is None else out_channels
         self.in_channels, self.num_classes, self.patch = in_channels, num_classes, patch
-        self.map_classes = map_classes
+        self.map_classes, self.times = map_classes, times
         self.base_channels, self.levels, self.recompute = base_channels, levels, recompute
         size = 4 * base_channels
-        self.time1 = nn.Linear(base_channels, size)
+        self.time1 = nn.Linear(times * base_channels, size)
         self.time2 = nn.Linear(size, size)
         self.label = None if num_classes is None else nn.Embedding(num_classes + 1, size)
         self.text = None if text is None else TextEncoder(**text)
@@ -201,8 +204,9 @@ class UNet(nn.Module):
         return ops.pixel_shuffle(h, factor=self.patch) if self.patch > 1 else h
 
     def _embed(self, t, cond) -> Tensor:
-        """Time, and label or vector, as one activated vector (N, 4·base_channels)."""
-        waves = sinusoidal_embedding(t, self.base_channels)
+        """Times, and label or vector, as one activated vector (N, 4·base_channels)."""
+        waves = sinusoidal_embedding(to_numpy(t).reshape(-1), self.base_channels)
+        waves = waves.reshape(len(t), self.times * self.base_channels)
         embedding = self.time2(ops.silu(self.time1(waves)))
         if self.label is not None:
             embedding = embedding + self.label(cond)
@@ -232,8 +236,10 @@ class UNet(nn.Module):
                 f"with H and W divisible by {step}; pad the images (Batches has pad=) or use "
                 "fewer levels"
             )
-        if xp.ndim(t) != 1 or len(t) != len(x):
-            raise ValueError(f"UNet: t has shape {xp.shape(t)}, expected one per image ({len(x)},)")
+        wanted = (len(x),) if self.times == 1 else (len(x), self.times)
+        if xp.shape(t) != wanted:
+            many = "one" if self.times == 1 else self.times
+            raise ValueError(f"UNet: t has shape {xp.shape(t)}, expected {many} per image {wanted}")
         self._check_cond(cond, len(x))
         if self.map_classes is not None:
             check_maps("UNet: cond", cond, x.shape[:3], self.map_classes)

@@ -13,7 +13,7 @@ best, m being its centre and r what gives it its area: analysis by synthesis.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from tinydiff.data.captions import Thing, parse, relation
 from tinydiff.data.colours import COLOURS
 from tinydiff.data.outlines import OUTLINES
 from tinydiff.data.world import World
+from tinydiff.metrics import Estimate, share
 
 APART = 42.0  # half of the least distance between a thing's colour and the ground's
 CROWD = 40.0  # shades so near each other are one colour
@@ -134,6 +135,13 @@ class Told:
     shapes: np.ndarray
     things: np.ndarray
     relations: np.ndarray
+
+    def shares(self) -> dict[str, Estimate]:
+        """How often each is so, by its name, and the standard error."""
+        return {field.name: share(getattr(self, field.name)) for field in fields(self)}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {found:.1%}" for name, found in self.shares().items())
 
 
 def what_is_so(images: np.ndarray, captions: Sequence[str], world: World) -> Told:
