@@ -6,10 +6,10 @@
     python examples/autoencoder.py --checkpoint runs/autoencoder-kl-adversary/checkpoint.npz \\
         --image my.png                             your own picture, there and back
 
-The scenes have one to three shapes; 4×4 pixels of them become one place of three numbers.  What
-looks alike is said by the features of a classifier, runs/looks-scenes, and how good it is by those
-of another, the judge runs/classify-scenes; both are trained first, on scenes of one shape, if there
-are none.
+The scenes have one to three shapes; 4×4 pixels of them become one place of three numbers.  The
+first run looks at pixels only.  In the second, features of a classifier, runs/looks-scenes, say
+what looks alike, and the adversary what looks real.  How good it is, those of another classifier
+say, the judge runs/classify-scenes.  Both are trained, on scenes of one shape, if there are none.
 
 Writes to runs/NAME/, and of the run with an adversary to runs/NAME-adversary/, loss.png, the log
 and the checkpoint; to the latter, or else the former, reconstructions.png (scenes, and what comes
@@ -24,18 +24,25 @@ import numpy as np
 
 import tinydiff as td
 from tinydiff import data, images, metrics, models, plots, training
-from tinydiff.autoencoding import Adversary, AutoencoderLoss, Compressor, PerceptualDistance
+from tinydiff.autoencoding import (
+    Adversary,
+    AutoencoderLoss,
+    Compressor,
+    PerceptualDistance,
+    whiten,
+)
 from tinydiff.commandline import parser, run, run_folder, whole
 
 SIDE, OBJECTS = 64, (1, 3)  # pixels, and shapes in a scene
-BATCH, LR = 16, 2e-3
+BATCH, LR = 16, 7e-4
 NETWORK = {"latent_channels": 3, "base_channels": 48, "channel_mults": (1, 2), "patch": 2}
 NETWORK |= {"norm_groups": 8}
-KINDS = {  # network; how much counts what a picture costs; and how it looks, beside its pixels
-    "kl": ("kl", NETWORK, 1e-6, 0.1),
-    "vq": ("vq", {**NETWORK, "codes": 1024}, 1.0, 0.1),
-    "vae": ("kl", NETWORK, 1.0, 0.0),
+KINDS = {  # network; how much counts what a picture costs; is there an adversary, too
+    "kl": ("kl", NETWORK, 1e-6, True),
+    "vq": ("vq", {**NETWORK, "codes": 1024}, 1.0, True),
+    "vae": ("kl", NETWORK, 1.0, False),
 }
+LOOKS = 0.05  # how much counts in the second run how it looks, beside its pixels
 DISCRIMINATOR = {"base_channels": 32, "layers": 2}
 ADVERSARY = {"lr": 5e-4, "start": 100}  # the latter counted from the beginning of the second run
 SHOWN, LONGEST = 8, 256  # scenes in pictures; pixels of a picture of one's own
@@ -48,19 +55,19 @@ def main() -> None:
         return
     plots.require()
     folder = run_folder(args, f"autoencoder-{args.kind}")
-    kind, network, cost_weight, looks = KINDS[args.kind]
+    kind, network, cost_weight, adversary = KINDS[args.kind]
     settings = {"data": "shapes", "scenes": args.scenes, "objects": OBJECTS, "kind": kind}
     settings |= {
         "image": (SIDE, SIDE, 3),
         "autoencoder": network,
         "cost_weight": cost_weight,
-        "looks": looks,
     }
     settings |= {"batch": BATCH, "lr": LR, "steps": args.steps, "seed": args.seed}
     found = {"without": trained(folder, settings, args.out)}
-    if looks:
+    if adversary:
         folder = folder.with_name(f"{folder.name}-adversary")
-        settings |= {"adversary": ADVERSARY, "steps": args.adversary_steps, "lr": LR / 4}
+        settings |= {"adversary": ADVERSARY, "looks": LOOKS, "steps": args.adversary_steps}
+        settings |= {"lr": LR / 2}
         found["with"] = trained(folder, settings, args.out, found["without"])
     test = data.shapes("test", args.test_scenes, side=SIDE, objects=OBJECTS)
     judge = metrics.scene_classifier(args.out / "classify-scenes", seed=0).model
@@ -83,20 +90,19 @@ def trained(
 ) -> Compressor:
     """The autoencoder of the run in ``folder``, trained if it is not yet, from ``before`` on."""
     if not training.is_finished(folder, settings):
-        perceptual = adversary = None
-        if settings["looks"]:
-            vgg = metrics.scene_classifier(out / "looks-scenes", seed=1).model
-            perceptual = PerceptualDistance(vgg)
+        scenes = data.shapes("train", settings["scenes"], side=SIDE, objects=OBJECTS)
+        batches = data.Batches(scenes, BATCH, seed=settings["seed"], flip=True)
+        vgg = before and metrics.scene_classifier(out / "looks-scenes", seed=1).model
         td.seed(settings["seed"])
-        model = Compressor(settings).model
+        model, terms = Compressor(settings).model, {"cost_weight": settings["cost_weight"]}
         if before:
             model.load_state_dict(before.model.state_dict())
             discriminator = models.PatchDiscriminator(3, **DISCRIMINATOR)
-            adversary = Adversary(discriminator, **settings["adversary"])
-        weights = {"cost_weight": settings["cost_weight"], "perceptual_weight": settings["looks"]}
-        loss = AutoencoderLoss(model, perceptual=perceptual, adversary=adversary, **weights)
-        scenes = data.shapes("train", settings["scenes"], side=SIDE, objects=OBJECTS)
-        batches = data.Batches(scenes, BATCH, seed=settings["seed"], flip=True)
+            terms |= {"adversary": Adversary(discriminator, **settings["adversary"])}
+            terms |= {"perceptual": PerceptualDistance(vgg), "perceptual_weight": LOOKS}
+        else:
+            whiten(model, batches[0][0])
+        loss = AutoencoderLoss(model, **terms)
         recipe = {"lr": settings["lr"], "steps": settings["steps"], "states": loss.states}
         trainer = training.one_cycle_trainer(model, loss, batches, **recipe)
         print(f"{folder.name}: {len(scenes)} scenes, {model.num_parameters():,} parameters")
@@ -139,8 +145,8 @@ def there_and_back(checkpoint: Path, file: Path) -> None:
 def parse_arguments():
     options = parser(__doc__, "--seed", "--name", "--out", name="autoencoder-KIND")
     options.add_argument("--kind", choices=list(KINDS), default="kl", help="what is in between")
-    options.add_argument("--steps", type=whole(1), default=3000, help="to train without adversary")
-    options.add_argument("--adversary-steps", type=whole(1), default=800, help="with one")
+    options.add_argument("--steps", type=whole(1), default=5000, help="to train without adversary")
+    options.add_argument("--adversary-steps", type=whole(1), default=1000, help="with one")
     options.add_argument("--scenes", type=whole(BATCH), default=8000, help="scenes to learn from")
     options.add_argument("--test-scenes", type=whole(40), default=1000, help="to measure on")
     options.add_image("a picture to take there and back")

@@ -1,5 +1,6 @@
 """Autoencoding: pictures as fewer numbers, and back, by networks that learn what may be left out.
 
+whiten(model, pictures)                                     # where a new one begins
 loss = AutoencoderLoss(model, perceptual=PerceptualDistance(vgg), adversary=Adversary(judge))
 trainer = Trainer(model, loss, batches, optimiser, states=loss.states)
 compressor = Compressor.load("runs/autoencoder/checkpoint.npz")
@@ -15,6 +16,7 @@ from tinydiff.autoencoding.adversary import (
 from tinydiff.autoencoding.compressor import Compressor
 from tinydiff.autoencoding.loss import AutoencoderLoss, laplace_nll
 from tinydiff.autoencoding.perceptual import PerceptualDistance
+from tinydiff.autoencoding.whitening import whiten
 
 __all__ = [
     "Adversary",
@@ -25,4 +27,5 @@ __all__ = [
     "hinge_discriminator_loss",
     "hinge_generator_loss",
     "laplace_nll",
+    "whiten",
 ]
