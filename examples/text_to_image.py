@@ -45,14 +45,14 @@ NETWORK = {
     "base_channels": 48,
     "channel_mults": (1, 2, 3),
     "num_res_blocks": 1,
-    "attention_levels": (1, 2),
+    "attention_levels": (2,),
     "num_heads": 4,
     "resample": "transpose",
     "norm_groups": 8,
     "patch": 2,
     "text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4},
 }
-SCENES, BATCH, LR = 40_000, 32, 7e-4
+SCENES, BATCH, LR = 40_000, 64, 1e-3
 SAMPLER, SCALES = {"sampler": "ddim", "steps": 25}, (1.0, 1.5, 2.0, 3.0, 5.0)
 ASPECTS = ("colours", "shapes", "things", "relations")
 
@@ -172,7 +172,7 @@ def parse_arguments():
     options.add_argument("--count", type=whole(1), default=8, help="pictures of each sentence")
     options.add_argument("--guidance", type=number(), default=1.5, help="1: plain conditional")
     options.add_argument("--checkpoint", type=Path, help="of another run, to draw with")
-    options.add_argument("--steps", type=whole(1), default=16_000, help="training steps")
+    options.add_argument("--steps", type=whole(1), default=15_000, help="training steps")
     options.add_argument("--scenes", type=whole(2), default=SCENES, help="to learn from")
     options.add_argument("--evaluate", action="store_true", help="measure on new sentences")
     options.add_argument("--pictures", type=whole(1), default=500, help="to measure on")
