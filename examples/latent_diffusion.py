@@ -104,7 +104,8 @@ def draw(folder: Path, seed: int) -> None:
 def compare(args) -> None:
     """How fast and how good are several runs?"""
     check_writable(args.out)
-    pipelines = {run: load_pipeline(run / "checkpoint.npz") for run in args.compare}
+    example = {"example": "examples/latent_diffusion.py"}
+    pipelines = {run: load_pipeline(run / "checkpoint.npz", **example) for run in args.compare}
     judge = metrics.scene_classifier(args.out / "classify-scenes", seed=0).model
     test = data.shapes("test", args.count, side=SIDE, objects=OBJECTS)
     real, rows = metrics.features(judge, test.images), [test.images[:SHOWN]]

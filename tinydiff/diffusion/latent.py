@@ -83,13 +83,15 @@ class LatentPipeline(Pipeline):
         return self.compressor.decode(to_numpy(x / self.model.scale))
 
 
-def load_pipeline(path: str | os.PathLike) -> Pipeline:
+def load_pipeline(path: str | os.PathLike, *, example: str = "examples/ddpm.py") -> Pipeline:
     """The pipeline of a training run, whatever it diffuses: a `LatentPipeline` or a plain one.
+
+    example  what trains one, for the message if there is none
 
     Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
     """
     made = lambda settings: (LatentPipeline if "compressor" in settings else Pipeline)(settings)
-    return load_run(path, made, kind="a diffusion model", example="examples/ddpm.py")
+    return load_run(path, made, kind="a diffusion model", example=example)
 
 
 class LatentBatches:
