@@ -52,7 +52,8 @@ NETWORK = {
     "patch": 2,
     "text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4},
 }
-SCENES, BATCH, LR = 40_000, 64, 1e-3
+SCENES, BATCH, LR = 40_000, 32, 1e-3
+OBJECTIVE = {"prediction": "x0", "weighting": "min_snr"}
 SAMPLER, SCALES = {"sampler": "ddim", "steps": 25}, (1.0, 1.5, 2.0, 3.0, 5.0)
 ASPECTS = ("colours", "shapes", "things", "relations")
 
@@ -106,7 +107,7 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
         "words": words,
         "unet": NETWORK,
         "schedule": ("cosine", 1000),
-        "prediction": "v",
+        **OBJECTIVE,
         "batch": BATCH,
         "lr": LR,
         "steps": args.steps,
@@ -117,7 +118,9 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
     tokens = pipeline.tokenizer.encode(dataset.classes)
     trainer = training.one_cycle_trainer(
         model,
-        lambda x, label: diffusion.training_loss(model, x, cond=tokens[label]),
+        lambda x, label: diffusion.training_loss(
+            model, x, cond=tokens[label], weighting=OBJECTIVE["weighting"]
+        ),
         data.Batches(dataset, min(BATCH, len(dataset)), seed=args.seed),
         lr=LR,
         steps=args.steps,
@@ -172,7 +175,7 @@ def parse_arguments():
     options.add_argument("--count", type=whole(1), default=8, help="pictures of each sentence")
     options.add_argument("--guidance", type=number(), default=1.5, help="1: plain conditional")
     options.add_argument("--checkpoint", type=Path, help="of another run, to draw with")
-    options.add_argument("--steps", type=whole(1), default=15_000, help="training steps")
+    options.add_argument("--steps", type=whole(1), default=20_000, help="training steps")
     options.add_argument("--scenes", type=whole(2), default=SCENES, help="to learn from")
     options.add_argument("--evaluate", action="store_true", help="measure on new sentences")
     options.add_argument("--pictures", type=whole(1), default=500, help="to measure on")
