@@ -175,7 +175,7 @@ def parse_arguments():
     options.add_argument("--count", type=whole(1), default=8, help="pictures of each sentence")
     options.add_argument("--guidance", type=number(), default=1.5, help="1: plain conditional")
     options.add_argument("--checkpoint", type=Path, help="of another run, to draw with")
-    options.add_argument("--steps", type=whole(1), default=20_000, help="training steps")
+    options.add_argument("--steps", type=whole(1), default=15_000, help="training steps")
     options.add_argument("--scenes", type=whole(2), default=SCENES, help="to learn from")
     options.add_argument("--evaluate", action="store_true", help="measure on new sentences")
     options.add_argument("--pictures", type=whole(1), default=500, help="to measure on")
