@@ -27,7 +27,8 @@ from tinydiff.commandline import check_writable, parser, run, run_folder, whole
 from tinydiff.diffusion import LatentBatches, LatentPipeline, Pipeline, load_pipeline
 
 SIDE, OBJECTS = 64, (1, 3)  # pixels, and shapes in a scene
-BATCH, LR = 32, 2e-3
+BATCH, LR = 32, 1e-3
+OBJECTIVE = {"prediction": "x0", "weighting": "min_snr"}
 UNET = {"base_channels": 64, "channel_mults": (1, 2, 2), "attention_levels": (1, 2)}
 UNET |= {"resample": "transpose", "norm_groups": 8}
 PATCH = 2  # of pixels: the network has a quarter of the places to look at, and latents a sixteenth
@@ -49,14 +50,14 @@ def main() -> None:
         "image": (SIDE, SIDE, 3),
         "unet": {**UNET, "patch": PATCH} if args.pixels else UNET,
     }
-    settings |= {"schedule": ("cosine", 1000), "prediction": "v", "batch": BATCH, "lr": LR}
+    settings |= {"schedule": ("cosine", 1000), "batch": BATCH, "lr": LR, **OBJECTIVE}
     settings |= {"steps": args.steps or STEPS[space], "seed": args.seed}
     compressor = None if args.pixels else Compressor.load(args.autoencoder, finished=True)
     if compressor:
         settings |= {"compressor": compressor.settings}
     if not training.is_finished(folder, settings):
         train(folder, settings, compressor)
-        training.save_loss(folder, f"squared error of v, in {space}s")
+        training.save_loss(folder, f"squared error of x_0, weighed, in {space}s")
     print(f"trained {training.minutes(folder, BATCH):.1f} minutes")
     draw(folder, args.seed)
     print(f"See samples.png, denoising.gif and loss.png in {folder}.")
@@ -76,7 +77,7 @@ def train(folder: Path, settings: dict, compressor: Compressor | None) -> None:
     model, steps = pipeline.model, settings["steps"]
     trainer = training.one_cycle_trainer(
         model,
-        lambda x, *_: pipeline.diffusion.training_loss(model, x),
+        lambda x, *_: pipeline.diffusion.training_loss(model, x, weighting=settings["weighting"]),
         batches,
         lr=LR,
         steps=steps,
