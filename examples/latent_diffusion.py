@@ -28,7 +28,7 @@ from tinydiff.diffusion import LatentBatches, LatentPipeline, Pipeline, load_pip
 
 SIDE, OBJECTS = 64, (1, 3)  # pixels, and shapes in a scene
 BATCH, LR = 32, 1e-3
-OBJECTIVE = {"prediction": "x0", "weighting": "min_snr"}
+OBJECTIVE = {"prediction": "x0", "weighting": "clip_snr"}
 UNET = {"base_channels": 64, "channel_mults": (1, 2, 2), "attention_levels": (1, 2)}
 UNET |= {"resample": "transpose", "norm_groups": 8}
 PATCH = 2  # of pixels: the network has a quarter of the places to look at, and latents a sixteenth

@@ -53,7 +53,7 @@ NETWORK = {
     "text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4},
 }
 SCENES, BATCH, LR = 40_000, 32, 1e-3
-OBJECTIVE = {"prediction": "x0", "weighting": "min_snr"}
+OBJECTIVE = {"prediction": "x0", "weighting": "clip_snr"}
 SAMPLER, SCALES = {"sampler": "ddim", "steps": 25}, (1.0, 1.5, 2.0, 3.0, 5.0)
 ASPECTS = ("colours", "shapes", "things", "relations")
 
