@@ -64,6 +64,7 @@ def test_each_as_its_paper_has_it(schedule):
         np.testing.assert_array_equal(weights("simple", prediction, s), 1)
     np.testing.assert_allclose(weights("p2", "eps", s), 1 - s.alphas_cumprod, rtol=1e-9)
     np.testing.assert_allclose(weights("min_snr", "x0", s), np.minimum(s.snr, 5), rtol=1e-14)
+    np.testing.assert_allclose(weights("clip_snr", "x0", s), np.clip(s.snr, 1, 5), rtol=1e-14)
     # Karras et al.: λ(σ) = (σ² + σ_d²)/(σ σ_d)² on D's error
     expected = (s.sigmas**2 + 0.25) / (s.sigmas * 0.5) ** 2
     np.testing.assert_allclose(weights("edm", "x0", s), expected, rtol=1e-9)
@@ -76,7 +77,9 @@ def test_each_as_its_paper_has_it(schedule):
 
 
 def test_refuses():
-    with pytest.raises(ValueError, match="'simple', 'vlb', 'min_snr', 'p2', 'edm', got 'snr'"):
+    with pytest.raises(
+        ValueError, match="'simple', 'vlb', 'min_snr', 'clip_snr', 'p2', 'edm', got 'snr'"
+    ):
         weights("snr", "eps")
     with pytest.raises(ValueError, match=r"prediction: .*'u'"):
         weights("simple", "u")

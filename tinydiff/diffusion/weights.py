@@ -18,9 +18,9 @@ At step 0, where β̃_0 = 0, β̃_1 stands in for it, as in `NoiseSchedule`.
 
 Sources: J. Ho et al., "Denoising Diffusion Probabilistic Models", 2020; T. Hang et al., "Efficient
 Diffusion Training via Min-SNR Weighting Strategy", 2023, section 3.4; T. Salimans and J. Ho,
-"Progressive Distillation for Fast Sampling of Diffusion Models", 2022, section 4; J. Choi et al., "Perception
-Prioritized Training of Diffusion Models", 2022, equation 8; T. Karras et al., "Elucidating the
-Design Space of Diffusion-Based Generative Models", 2022, table 1.
+"Progressive Distillation for Fast Sampling of Diffusion Models", 2022, section 4; J. Choi et al.,
+"Perception Prioritized Training of Diffusion Models", 2022, equation 8; T. Karras et al.,
+"Elucidating the Design Space of Diffusion-Based Generative Models", 2022, table 1.
 """
 
 from __future__ import annotations
