@@ -45,14 +45,13 @@ SHOWN = (
 SIDES = 16, 32, 64
 NETWORK = {"num_res_blocks": 1, "resample": "transpose", "norm_groups": 8, "num_heads": 4}
 BASE = {"base_channels": 64, "channel_mults": (1,), "attention_levels": (0,), "patch": 2}
-MIDDLE = {"base_channels": 32, "channel_mults": (1, 2), "attention_levels": (), "patch": 2}
-LAST = {"base_channels": 48, "channel_mults": (1, 2), "attention_levels": (), "patch": 4}
+LARGER = {"base_channels": 32, "channel_mults": (1, 2), "attention_levels": (), "patch": 2}
 TEXT = {"text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4}}
-LARGER = {"batch": 16, "steps": 2000, "factor": 2, "augmentation": 0.5}
+ENLARGE = {"batch": 16, "steps": 2000, "factor": 2, "augmentation": 0.5}
 STAGES = {  # the last is told no words: it can see what is what
-    16: {"unet": NETWORK | BASE | TEXT, "batch": 32, "steps": 3000},
-    32: {"unet": NETWORK | MIDDLE | TEXT, **LARGER},
-    64: {"unet": NETWORK | LAST, **LARGER},
+    16: {"unet": NETWORK | BASE | TEXT, "batch": 32, "steps": 5000},
+    32: {"unet": NETWORK | LARGER | TEXT, **ENLARGE},
+    64: {"unet": NETWORK | LARGER, **ENLARGE},
 }
 LR = 2e-3
 SAMPLING = (  # of each stage
