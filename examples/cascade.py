@@ -54,14 +54,14 @@ BASE = {"base_channels": 64, "channel_mults": (1,), "attention_levels": (0,), "p
 LARGER = {"base_channels": 32, "channel_mults": (1, 2), "patch": 2}
 TEXT = {"text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4}}
 STAGES = {  # the last is told no words: it can see what is what
-    16: {"unet": NETWORK | BASE | TEXT, "batch": 16, "steps": 8000},
+    16: {"unet": NETWORK | BASE | TEXT, "batch": 16, "steps": 6000},
     32: {
         "unet": NETWORK | LARGER | TEXT | {"attention_levels": (1,)},
-        **{"batch": 16, "steps": 4000, "factor": 2, "augmentation": 0.25},
+        **{"batch": 16, "steps": 3000, "factor": 2, "augmentation": 0.25},
     },
     64: {
         "unet": NETWORK | LARGER | {"attention_levels": ()},
-        **{"batch": 16, "steps": 1500, "factor": 2, "augmentation": 0.25},
+        **{"batch": 16, "steps": 1200, "factor": 2, "augmentation": 0.25},
     },
 }
 LR = 2e-3
