@@ -54,7 +54,7 @@ def test_trains_the_stages_and_draws_what_it_is_asked_for(learned):
     stages = [kind.load(folder / name / "checkpoint.npz") for name, kind in STAGES.items()]
     assert [stage.image[0] for stage in stages] == [16, 32, 64, 32]
     assert [stage.tokenizer is None for stage in stages] == [False, False, True, False]
-    assert [stage.augmentation for stage in stages[1:]] == [0.5, 0.5, 0.0]
+    assert [stage.augmentation for stage in stages[1:]] == [0.25, 0.25, 0.0]
     module = small()
     first, *others = module.SAMPLING
     captions = ["two red circles"] * 2 + ["a blue cross"] * 2
