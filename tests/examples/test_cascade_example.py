@@ -124,6 +124,8 @@ def test_nothing_that_is_held_out_is_learned_from():
 
 
 def test_the_ablation(learned, here):
+    most = load("cascade").STAGES[32]["augmentation"]
+    assert max(load("cascade_ablation").LEVELS) <= most
     folder, _ = learned
     options = ("--cascade", folder, "--count", 2, "--out", ".")
     ended = call(small_ablation(), *options)
