@@ -1,12 +1,13 @@
 """A cascade: a sentence becomes a picture of 16×16, that one of 32×32, and that one of 64×64.
 
-    python examples/cascade.py "a red circle above a blue square" "two yellow hearts"
+    python examples/cascade.py "a red circle above a blue square" "two yellow crosses"
     python examples/cascade.py --unconditional
     python examples/cascade.py --evaluate
 
-Sentences are those of examples/text_to_image.py, about the same world of plain shapes, and the same
-pairs of things are held out of the training.  Given none, it shows some.  With --unconditional,
-nothing is said, and it draws what it likes.
+Sentences are those of examples/text_to_image.py, about fewer things: a COLOUR is red, yellow, green
+or blue, a SHAPE circle, square, triangle or cross.  Given none, it shows some.  One pair of things
+in five is held out of the training.  With --unconditional, nothing is said, and it draws what it
+likes.
 
 The first time, three diffusion models are trained, each for itself.  One draws 16×16 from a
 sentence.  The others enlarge: beside their own noise they see the smaller picture, with noise on
@@ -33,26 +34,35 @@ from tinydiff.data.tokens import split_words
 from tinydiff.diffusion import Pipeline, SuperResolution, draw_cascade
 from tinydiff.diffusion.cascade import shrunk
 
-WORLD, LONGEST = data.SIMPLE, 8  # words
+WORLD = dataclasses.replace(
+    data.SIMPLE,
+    shapes=("circle", "square", "triangle", "cross"),
+    colours=("red", "yellow", "green", "blue"),
+)
+LONGEST = 8  # words
 WORDS = sorted({word for caption in WORLD.captions() for word in split_words(caption)})
 PAIRS = 15  # the seed of those held out; the first sentence here is one of them
 SHOWN = (
     "a red circle above a blue square",
-    "a yellow heart left of a purple cross",
-    "two green triangles",
-    "a white cross",
+    "a yellow cross left of a green circle",
+    "a green triangle below a red square",
+    "a blue cross",
 )
 SIDES = 16, 32, 64
 NETWORK = {"num_res_blocks": 1, "resample": "transpose", "norm_groups": 8, "num_heads": 4}
 BASE = {"base_channels": 64, "channel_mults": (1,), "attention_levels": (0,), "patch": 2}
-MIDDLE = {"base_channels": 32, "channel_mults": (1, 2), "attention_levels": (), "patch": 2}
-LAST = {"base_channels": 48, "channel_mults": (1, 2), "attention_levels": (), "patch": 4}
+LARGER = {"base_channels": 32, "channel_mults": (1, 2), "patch": 2}
 TEXT = {"text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4}}
-LARGER = {"batch": 16, "steps": 2000, "factor": 2, "augmentation": 0.5}
 STAGES = {  # the last is told no words: it can see what is what
-    16: {"unet": NETWORK | BASE | TEXT, "batch": 32, "steps": 3000},
-    32: {"unet": NETWORK | MIDDLE | TEXT, **LARGER},
-    64: {"unet": NETWORK | LAST, **LARGER},
+    16: {"unet": NETWORK | BASE | TEXT, "batch": 16, "steps": 6000},
+    32: {
+        "unet": NETWORK | LARGER | TEXT | {"attention_levels": (1,)},
+        **{"batch": 16, "steps": 3000, "factor": 2, "augmentation": 0.25},
+    },
+    64: {
+        "unet": NETWORK | LARGER | {"attention_levels": ()},
+        **{"batch": 16, "steps": 1200, "factor": 2, "augmentation": 0.25},
+    },
 }
 LR = 2e-3
 SAMPLING = (  # of each stage
@@ -117,7 +127,8 @@ def trained(folder: Path, side: int, args, *, plain: bool = False) -> Pipeline:
         "classes": (),
         "words": WORDS if "text" in recipe["unet"] else None,
         "schedule": ("cosine", 1000),
-        "prediction": "v",
+        "prediction": "x0",
+        "weighting": "min_snr",
         "lr": LR,
         "seed": args.seed,
         **recipe,
@@ -137,7 +148,8 @@ def train(kind: type[Pipeline], settings: dict, folder: Path) -> None:
 
     def loss(x, label):
         told = None if tokens is None else tokens[label]
-        return pipeline.training_loss(shrunk(x, SIDES[-1] // pipeline.image[0]), cond=told)
+        x = shrunk(x, SIDES[-1] // pipeline.image[0])
+        return pipeline.training_loss(x, cond=told, weighting=settings["weighting"])
 
     trainer = training.one_cycle_trainer(
         pipeline.model,
@@ -152,7 +164,7 @@ def train(kind: type[Pipeline], settings: dict, folder: Path) -> None:
     for _ in training.train(trainer, settings["steps"], folder, settings=settings):
         pass
     print(f"trained {training.minutes(folder, settings['batch']):.1f} minutes")
-    training.save_loss(folder, "squared error of v")
+    training.save_loss(folder, "squared error of x_0, weighed")
 
 
 @functools.cache
@@ -182,7 +194,7 @@ def parse_arguments():
     options = parser(__doc__, "--seed", "--name", "--out", name="cascade")
     options.add_argument("captions", nargs="*", help="sentences to draw")
     options.add_argument("--count", type=whole(1), default=3, help="pictures of each sentence")
-    options.add_argument("--guidance", type=number(), default=3.0, help="1: plain conditional")
+    options.add_argument("--guidance", type=number(), default=1.5, help="1: plain conditional")
     options.add_argument("--unconditional", action="store_true", help="say nothing, and draw")
     options.add_argument("--steps", type=whole(1), help="of each stage (default: the recipe's)")
     options.add_argument("--scenes", type=whole(2), default=8000, help="to learn from")

@@ -27,8 +27,8 @@ from tinydiff.data import held_out
 from tinydiff.diffusion import Pipeline, SuperResolution, draw_cascade
 
 SCALES, THRESHOLDS = (1.0, 2.0, 4.0, 8.0), {"clamped": None, "thresholded": 0.95}
-LEVELS = 0.0, 0.05, 0.1, 0.2, 0.3, 0.4
-GUIDANCE, LEVEL = 3.0, 0.1  # where they are not what is looked at
+LEVELS = 0.0, 0.05, 0.1, 0.15, 0.2, 0.25
+GUIDANCE, NOISE = 1.5, (0.1, 0.1)  # where they are not what is looked at
 FIRST, LATER = {"sampler": "ddim", "steps": 25}, {"sampler": "ddim", "steps": 12}
 SHOWN = 8
 
@@ -77,7 +77,7 @@ def guide(stages, captions, world, folder: Path, seed: int) -> Iterator[str]:
         true[name], ends[name] = [], []
         for w in SCALES:
             settings = [{**FIRST, "guidance": w, "threshold": threshold}]
-            settings += [{**LATER, "level": LEVEL}] * 2
+            settings += [{**LATER, "level": level} for level in NOISE]
             rng = np.random.default_rng(seed)
             drawn = draw_cascade(
                 stages, len(captions), captions, settings=settings, rng=rng, progress=True

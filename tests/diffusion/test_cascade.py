@@ -238,6 +238,22 @@ def test_a_network_beside_pictures_is_guided_as_any_other():
     np.testing.assert_allclose(to_numpy(guided(x, t)), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("kind", "cond"),
+    [
+        ({"embedding": 2}, np.ones((3, 2), np.float32)),
+        ({"map_classes": 2}, np.ones((3, 4, 4), np.int64)),
+    ],
+)
+def test_beside_pictures_it_is_told_what_its_network_is(kind, cond):
+    made = stage(LARGE, unet={**UNET, **kind})
+    z = randn((3, 4, 4, 1), rng=np.random.default_rng(1))
+    model, x = Beside(made.model, z, np.arange(3.0)), z[::-1].copy()
+    eps = [denoiser(model, made.diffusion, told)(x, np.full(3, 500)) for told in (cond, None)]
+    assert all(e.shape == x.shape for e in eps)
+    assert np.abs(to_numpy(eps[0] - eps[1])).max() > 1e-3
+
+
 # ---- Drawing
 
 

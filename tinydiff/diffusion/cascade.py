@@ -153,8 +153,9 @@ class Beside(nn.Module):
     """
 
     def __init__(self, network: nn.Module, z, s: np.ndarray):
-        self.network, self.num_classes = network, network.num_classes
-        self.z, self.s = z, s
+        self.network, self.z, self.s = network, z, s
+        for kind in ("num_classes", "embedding", "map_classes"):  # of what it is told, and `text`
+            setattr(self, kind, getattr(network, kind, None))
 
     @property
     def text(self):
