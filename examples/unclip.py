@@ -61,6 +61,7 @@ CLIP = {
 PRIOR = {"width": 128, "depth": 2, "heads": 4}
 DECODER = {"base_channels": 48, "channel_mults": (1, 2), "num_res_blocks": 1, "norm_groups": 8}
 DECODER |= {"attention_levels": (), "num_heads": 4, "resample": "transpose", "patch": 2}
+OBJECTIVE = {"prediction": "x0", "weighting": "min_snr"}  # of the decoder
 RECIPE = {
     "clip": {"steps": 1000, "batch": 128, "lr": 1e-3},
     "prior": {"steps": 2500, "batch": 128, "lr": 1e-3},
@@ -131,7 +132,7 @@ def train(args, folder: Path) -> None:
     matcher = learn("clip", Matcher, {"words": WORDS, "clip": CLIP}, clip_learning, *both)
     told |= {"clip": matcher.settings, "embedding": WIDTH, "schedule": ("cosine", 1000)}
     learn("prior", Prior, {"prior": PRIOR}, prior_learning, *one, matcher)
-    told |= {"classes": (), "prediction": "v", "unet": {**DECODER, "embedding": WIDTH}}
+    told |= {"classes": (), "unet": {**DECODER, "embedding": WIDTH}, **OBJECTIVE}
     learn("decoder", Pipeline, {}, decoder_learning, *one, matcher)
 
 

@@ -39,8 +39,8 @@ def test_captions_that_say_the_same_are_no_wrong_answers_for_each_other():
 class Kept:
     """In place of a loss: keeps what it is given."""
 
-    def __call__(self, *given, cond=None):
-        self.given = [*given, cond]
+    def __call__(self, *given, **settings):
+        self.given, self.settings = given, settings
 
 
 def test_the_prior_learns_from_the_vectors_of_a_picture_and_its_caption():
@@ -49,23 +49,26 @@ def test_the_prior_learns_from_the_vectors_of_a_picture_and_its_caption():
     loss, given = prior_learning(made, batches(2), clip)
     for step in range(4):
         loss(*given[step])
-        z, captions, _ = made.training_loss.given
+        z, captions = made.training_loss.given
         numbers, *_ = given.batches.picks(step)
         np.testing.assert_allclose(z, clip.of_images(pictures()[numbers]), atol=1e-5)
         wanted = clip.of_captions([TOLD[i] for i in numbers])
         np.testing.assert_allclose(captions, wanted, atol=1e-5)
 
 
-def test_the_decoder_learns_from_a_picture_and_its_vector():
+@pytest.mark.parametrize("weighting", ["simple", "min_snr"])
+def test_the_decoder_learns_from_a_picture_and_its_vector(weighting):
     clip, made = matcher(), decoder()
-    made.diffusion.training_loss = Kept()
+    if weighting != "simple":
+        made.settings["weighting"] = weighting
+    made.training_loss = Kept()
     loss, given = decoder_learning(made, batches(2), clip)
     for step in range(4):
         loss(*given[step])
-        model, x, vectors = made.diffusion.training_loss.given
-        assert model is made.model
-        wanted = clip.of_images(to_numpy(x))
-        np.testing.assert_allclose(vectors, wanted, atol=1e-5)
+        (x,), told = made.training_loss.given, made.training_loss.settings
+        assert told.keys() == {"cond", "weighting"} and told["weighting"] == weighting
+        np.testing.assert_array_equal(x, given[step][0])
+        np.testing.assert_allclose(told["cond"], clip.of_images(to_numpy(x)), atol=1e-5)
 
 
 def test_numbers_tell_which_pictures_came():
