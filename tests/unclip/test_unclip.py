@@ -48,13 +48,29 @@ def test_between_two_pictures_the_noise_stays_and_the_vector_turns():
     np.testing.assert_array_equal(half, parts.decode(to_numpy(slerp(*ends, 0.5)), rng()))
 
 
+def save(folder, name, part, **settings):
+    state = {"settings": {**part.settings, "steps": 1, **settings}, "step": 1, "ema": None}
+    (folder / name).mkdir(exist_ok=True)
+    path = folder / name / "checkpoint.npz"
+    checkpoint.save(path, {**state, "model": part.model.state_dict()})
+
+
 def test_comes_back_from_its_folder(tmp_path):
-    for name, part in {"clip": matcher(), "prior": prior(), "decoder": decoder()}.items():
+    clip = {"clip": {**matcher().settings, "steps": 1}}
+    parts = (("clip", matcher(), {}), ("prior", prior(), clip), ("decoder", decoder(), clip))
+    for name, part, settings in parts:
         with pytest.raises(FileNotFoundError, match=r"train with examples/unclip\.py first"):
             UnCLIP.load(tmp_path)
-        state = {"settings": {**part.settings, "steps": 1}, "step": 1, "ema": None}
-        path = tmp_path / name / "checkpoint.npz"
-        path.parent.mkdir()
-        checkpoint.save(path, {**state, "model": part.model.state_dict()})
+        save(tmp_path, name, part, **settings)
     again = UnCLIP.load(tmp_path, steps=3)
     np.testing.assert_array_equal(again.draw(CAPTIONS, rng()), unclip().draw(CAPTIONS, rng()))
+
+
+@pytest.mark.parametrize("stale", ["prior", "decoder"])
+def test_refuses_a_part_that_was_trained_with_another_clip(stale, tmp_path):
+    save(tmp_path, "clip", matcher())
+    for name, part in (("prior", prior()), ("decoder", decoder())):
+        clip = {**matcher().settings, "steps": 1, "seed": 1} if name == stale else {}
+        save(tmp_path, name, part, clip=clip or {**matcher().settings, "steps": 1})
+    with pytest.raises(ValueError, match=f"{stale}.checkpoint.npz was trained with another CLIP"):
+        UnCLIP.load(tmp_path)
