@@ -61,7 +61,7 @@ CLIP = {
 PRIOR = {"width": 128, "depth": 2, "heads": 4}
 DECODER = {"base_channels": 48, "channel_mults": (1, 2), "num_res_blocks": 1, "norm_groups": 8}
 DECODER |= {"attention_levels": (), "num_heads": 4, "resample": "transpose", "patch": 2}
-OBJECTIVE = {"prediction": "x0", "weighting": "min_snr"}  # of the decoder
+OBJECTIVE = {"prediction": "x0", "weighting": "clip_snr"}  # of the decoder
 RECIPE = {
     "clip": {"steps": 1000, "batch": 128, "lr": 1e-3},
     "prior": {"steps": 2500, "batch": 128, "lr": 1e-3},
