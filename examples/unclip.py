@@ -1,6 +1,6 @@
 """DALL·E 2, small: a CLIP, a prior and a decoder; pictures from captions, and like pictures.
 
-    python examples/unclip.py "a red circle above a blue square" "a white cross"
+    python examples/unclip.py "a large red circle" "a large white cross"
     python examples/unclip.py --image my.png                   variations of it
     python examples/unclip.py --image my.png other.png         and what lies between the two
     python examples/unclip.py --evaluate
@@ -8,8 +8,11 @@
 CLIP learns, as vectors, which caption belongs to which picture; the prior draws a picture's vector
 for that of a caption; the decoder draws pictures of a vector.  The first time, each is trained in
 a run of its own, clip, prior and decoder in runs/NAME (unclip by default); stopped, the training
-goes on with the next call, and once it is done, pictures take seconds.  Captions are those of
-examples/text_to_image.py, and the same pairs of things are held out.
+goes on with the next call, and once it is done, pictures take seconds.
+
+CLIP sees scenes of one large thing, "a large COLOUR SHAPE", and of two that are smaller, with the
+captions of examples/text_to_image.py, of which the same pairs are held out.  Prior and decoder
+learn from those of one thing, and so can draw no others.
 
 Writes to runs/NAME/: drawn.png (a row a caption), variations.png and between.png (of test scenes,
 if there is no --image), and of each part loss.png, the log and the checkpoint.  --evaluate tells
@@ -41,17 +44,14 @@ from tinydiff.unclip import (
 )
 from tinydiff.unclip.unclip import PARTS
 
-WORLD, SIDE, OBJECTS = data.SIMPLE, 32, (1, 2)
-WORDS = sorted({word for caption in WORLD.captions() for word in split_words(caption)})
-LONGEST, PAIRS = 8, 15  # words of a caption; the seed of the pairs held out
-SHOWN = (
-    "a red circle above a blue square",
-    "a blue square above a red circle",
-    "a yellow heart left of a purple cross",
-    "a green triangle",
-    "a white cross",
-    "two purple hearts",
+TWO, SIDE = data.SIMPLE, 32  # of two things, and pixels
+ONE = dataclasses.replace(TWO, sizes=("large",))  # of one
+NAMES = [str(thing) for thing in ONE.things()]
+WORDS = sorted(
+    {word for caption in ONE.captions() + TWO.captions() for word in split_words(caption)}
 )
+LONGEST, PAIRS = 8, 15  # words of a caption; the seed of the pairs held out
+SHOWN = [f"a {name}" for name in NAMES[::7]]
 WIDTH = 64  # numbers a vector
 CLIP = {
     "embedding": WIDTH,
@@ -60,13 +60,15 @@ CLIP = {
 }
 PRIOR = {"width": 128, "depth": 2, "heads": 4}
 DECODER = {"base_channels": 48, "channel_mults": (1, 2), "num_res_blocks": 1, "norm_groups": 8}
-DECODER |= {"attention_levels": (1,), "num_heads": 4, "resample": "transpose", "patch": 2}
+DECODER |= {"attention_levels": (), "num_heads": 4, "resample": "transpose", "patch": 2}
+OBJECTIVE = {"prediction": "x0", "weighting": "clip_snr"}  # of the decoder
 RECIPE = {
     "clip": {"steps": 1000, "batch": 128, "lr": 1e-3},
-    "prior": {"steps": 3000, "batch": 128, "lr": 1e-3},
-    "decoder": {"steps": 4000, "batch": 32, "lr": 2e-3},
+    "prior": {"steps": 2500, "batch": 128, "lr": 1e-3},
+    "decoder": {"steps": 5000, "batch": 32, "lr": 2e-3},
 }
 AMONG, SAMPLING = 100, 20  # captions to find one among; steps to draw
+ASPECTS = ("colours", "shapes", "things")
 WEIGHTS = np.linspace(0, 1, 9)
 
 
@@ -75,7 +77,9 @@ def main() -> None:
     plots.require()
     folder = run_folder(args, "unclip")
     captions = args.captions or SHOWN
-    data.Tokenizer(WORDS, LONGEST).encode(captions)  # complain now, not when all is trained
+    for caption in captions:  # complain now, not when all is trained
+        if caption.lower().removeprefix("a ") not in NAMES:
+            raise ValueError(f'{caption!r}: expected "a large COLOUR SHAPE", as {SHOWN[0]!r}')
     own = np.array([data.read_square(path, SIDE) for path in args.image or ()])
     settings = {"prior_guidance": args.prior_guidance, "guidance": args.guidance, "steps": SAMPLING}
     try:
@@ -93,20 +97,20 @@ def main() -> None:
         drawn = unclip.draw(asked, np.random.default_rng(args.seed))
         table = images.labelled_grid(drawn, [""] * args.count, captions, scale=3)
         images.save_png(folder / "drawn.png", table)
-        vary(unclip, test_scenes(8)[0], folder, args)
+        vary(unclip, scenes("test", 8, ONE)[0], folder, args)
     print(f"See what is drawn in {folder}.")
 
 
 def train(args, folder: Path) -> None:
     """Train what is not trained yet of the three parts, each in its run."""
-    keep = lambda caption: not held_out(caption, seed=PAIRS)
-    known = {"side": SIDE, "objects": OBJECTS, "world": WORLD, "keep": keep}
-    dataset = data.shapes("train", args.scenes, **known).by_caption()
-    told = {"scenes": len(dataset), "world": dataclasses.asdict(WORLD), "pairs": PAIRS}
-    told |= {"image": (SIDE, SIDE, 3), "seed": args.seed}
+    one, two = (scenes("train", args.scenes // 2, world) for world in (ONE, TWO))
+    told = {"scenes": args.scenes, "worlds": [dataclasses.asdict(world) for world in (ONE, TWO)]}
+    told |= {"pairs": PAIRS, "image": (SIDE, SIDE, 3), "seed": args.seed}
 
-    def learn(part: str, kind, settings: dict, learning, *matcher):
+    def learn(part: str, kind, settings: dict, learning, pictures, captions, *matcher):
         """One part from its run, trained to its end."""
+        classes, labels = np.unique(captions, return_inverse=True)
+        dataset = data.Dataset("shapes-train", pictures, labels, tuple(classes.tolist()))
         settings = {**told, **settings, **RECIPE[part], "steps": args.steps[PARTS.index(part)]}
         if not training.is_finished(folder / part, settings):
             td.seed(args.seed)
@@ -124,12 +128,12 @@ def train(args, folder: Path) -> None:
             print(f"trained {training.minutes(folder / part, batch):.1f} minutes")
         return kind.load(folder / part / "checkpoint.npz")
 
-    matcher = learn("clip", Matcher, {"words": WORDS, "clip": CLIP}, clip_learning)
+    both = np.concatenate([one[0], two[0]]), one[1] + two[1]
+    matcher = learn("clip", Matcher, {"words": WORDS, "clip": CLIP}, clip_learning, *both)
     told |= {"clip": matcher.settings, "embedding": WIDTH, "schedule": ("cosine", 1000)}
-    learn("prior", Prior, {"prior": PRIOR}, prior_learning, matcher)
-    unet = {**DECODER, "embedding": WIDTH}
-    decoder = {"unet": unet, "classes": (), "prediction": "v"}
-    learn("decoder", Pipeline, decoder, decoder_learning, matcher)
+    learn("prior", Prior, {"prior": PRIOR}, prior_learning, *one, matcher)
+    told |= {"classes": (), "unet": {**DECODER, "embedding": WIDTH}, **OBJECTIVE}
+    learn("decoder", Pipeline, {}, decoder_learning, *one, matcher)
 
 
 def vary(unclip: UnCLIP, pictures: np.ndarray, folder: Path, args) -> None:
@@ -150,38 +154,43 @@ def vary(unclip: UnCLIP, pictures: np.ndarray, folder: Path, args) -> None:
 def evaluate(unclip: UnCLIP, args) -> None:
     """How good are the three parts, on scenes and captions they have not seen?"""
     matcher, n, rng = unclip.matcher, args.pictures, np.random.default_rng(args.seed)
-    scenes = {"test scenes": test_scenes(2 * n), "pairs never seen": test_scenes(2 * n, new=True)}
-    for name, (pictures, captions) in scenes.items():
+    one, two, new = scenes("test", n, ONE), scenes("test", n, TWO), scenes("test", 5 * n, TWO, True)
+    mixed = rng.permutation(n + len(two[1]))
+    both = np.concatenate([one[0], two[0]])[mixed], np.array(one[1] + two[1])[mixed].tolist()
+    for name, (pictures, captions) in (("one thing or two", both), ("pairs never seen", new)):
         sets = list(different(captions))
         vectors = matcher.of_images(pictures), matcher.of_captions(captions)
         for what, (ask, answers) in (("caption", vectors), ("picture", vectors[::-1])):
             found = [is_first(ask[some], answers[some]) for some in sets]
             say(f"the {what} found among {AMONG}, {name}", np.concatenate(found))
 
-    pictures, captions = test_scenes(n, objects=1)
-    names = [f"a {colour} {shape}" for colour in WORLD.colours for shape in WORLD.shapes]
-    seen = matcher.classify(pictures, [[name] for name in names]).argmax(axis=1)
-    say(f"named, one of {len(names)}", np.array(names)[seen] == captions)
+    pictures, captions = one
+    seen = matcher.classify(pictures, [[f"a {name}"] for name in NAMES]).argmax(axis=1)
+    say(f"named, one of {len(NAMES)}", np.array([f"a {NAMES[k]}" for k in seen]) == captions)
     others = data.single_shapes("test", 2 * n)
-    these = np.isin(others.labels, [others.classes.index(shape) for shape in WORLD.shapes])
-    prompts = [[f"a {colour} {shape}" for colour in WORLD.colours] for shape in WORLD.shapes]
+    these = np.isin(others.labels, [others.classes.index(shape) for shape in ONE.shapes])
+    prompts = [[f"a {name}" for name in NAMES if name.endswith(shape)] for shape in ONE.shapes]
     seen = matcher.classify(others.images[these], prompts).argmax(axis=1)
-    right = np.array(WORLD.shapes)[seen] == np.array(others.classes)[others.labels[these]]
+    right = np.array(ONE.shapes)[seen] == np.array(others.classes)[others.labels[these]]
     say(f"named, one of {len(prompts)}, pictures of another kind", right)
 
-    for objects, name in ((1, "one thing"), (2, "two things")):
-        pictures, captions = test_scenes(n, objects=objects)
-        so(f"pictures of {name}", pictures, captions)
-        so("  their variations", unclip.variations(pictures, 1, rng), captions)
-    for name, (_, captions) in scenes.items():
-        so(f"captions of {name}", unclip.draw(captions[:n], rng), captions[:n])
-        vectors = matcher.of_captions(captions[:n])
-        so("  the same without the prior", unclip.decode(vectors, rng), captions[:n])
+    vectors = matcher.of_captions(captions)
+    drawn = {
+        "pictures": lambda: pictures,
+        "their variations": lambda: unclip.variations(pictures, 1, rng),
+        "pictures of captions": lambda: unclip.draw(captions, rng),
+        "the same without the prior": lambda: unclip.decode(vectors, rng),
+    }
+    for name, draw in drawn.items():  # Reader knows no sizes
+        told = vision.what_is_so(draw(), [c.replace("large ", "") for c in captions], TWO)
+        found = {aspect: metrics.share(getattr(told, aspect)) for aspect in ASPECTS}
+        print(f"{name}: " + ", ".join(f"{aspect} {e:.1%}" for aspect, e in found.items()))
 
 
-def test_scenes(count: int, *, objects=OBJECTS, new: bool = False):
-    """Some ``count`` pictures it has not seen, of pairs that it has, or of new ones; captions."""
-    drawn = data.shapes("test", (5 if new else 1) * count, side=SIDE, objects=objects, world=WORLD)
+def scenes(split: str, count: int, world: data.World, new: bool = False):
+    """So many pictures, and their captions, of the things in a world: about pairs that are not held
+    out, or, some fifth of the count, about ``new`` ones."""
+    drawn = data.shapes(split, count, side=SIDE, objects=1 if world is ONE else 2, world=world)
     these = [held_out(caption, seed=PAIRS) == new for caption in drawn.captions]
     return drawn.images[these], np.array(drawn.captions)[these].tolist()
 
@@ -200,14 +209,6 @@ def say(what: str, right: np.ndarray) -> None:
     print(f"{what}: {metrics.share(right):.1%}")
 
 
-def so(what: str, drawn: np.ndarray, captions) -> None:
-    """What of the captions is so in the pictures, by measuring, not by a network."""
-    told = vision.what_is_so(drawn, captions, WORLD)
-    found = {aspect: metrics.share(getattr(told, aspect)) for aspect in ("colours", "things")}
-    found["and how they lie"] = metrics.share(told.relations)
-    print(f"{what}: " + ", ".join(f"{aspect} {e:.1%}" for aspect, e in found.items()))
-
-
 def parse_arguments():
     options = parser(__doc__, "--seed", "--name", "--out", name="unclip")
     options.add_argument("captions", nargs="*", help="captions to draw")
@@ -219,9 +220,9 @@ def parse_arguments():
     options.add_argument(
         "--steps", type=whole(1), nargs=3, default=steps, help="to train clip, prior and decoder"
     )
-    options.add_argument("--scenes", type=whole(2), default=20_000, help="to learn from")
+    options.add_argument("--scenes", type=whole(4), default=20_000, help="to learn from")
     options.add_argument("--evaluate", action="store_true", help="measure all three parts")
-    options.add_argument("--pictures", type=whole(1), default=500, help="to measure on")
+    options.add_argument("--pictures", type=whole(2 * AMONG), default=500, help="to measure on")
     return options.parse_args()
 
 

@@ -14,7 +14,7 @@ from tinydiff.data.captions import canonical
 from tinydiff.unclip import UnCLIP
 from tinydiff.unclip.unclip import PARTS
 
-FEW = ("--steps", 2, 3, 4, "--scenes", 12, "--count", 2)
+FEW = ("--steps", 2, 3, 4, "--scenes", 24, "--count", 2)
 RUN = {"checkpoint.npz", "log.jsonl", "loss.png"}
 TRAINED = {*PARTS, *(f"{part}/{name}" for part in PARTS for name in RUN)}
 DRAWN = {"drawn.png", "variations.png", "between.png"}
@@ -38,7 +38,7 @@ def small():
 def learned(tmp_path_factory):
     """The folder of the runs, and what training them said."""
     out = tmp_path_factory.mktemp("unclip")
-    ended = call(small(), "two red hearts", *FEW, "--out", out)
+    ended = call(small(), "a large red heart", *FEW, "--out", out)
     assert ended.status == 0, ended.err
     return out / "unclip", ended
 
@@ -47,28 +47,32 @@ def test_trains_three_parts_and_draws(learned):
     folder, ended = learned
     assert everything_in(folder) == TRAINED | DRAWN
     assert "Not all of it is trained in" in ended.out
-    found = re.findall(r"^(\w+): 12 scenes, [\d,]+ parameters$", ended.out, re.MULTILINE)
-    assert found == list(PARTS)
+    found = re.findall(r"^(\w+): (\d+) scenes, [\d,]+ parameters$", ended.out, re.MULTILINE)
+    assert [part for part, _ in found] == list(PARTS)
+    assert [count for _, count in found[1:]] == ["12", "12"] and 16 <= int(found[0][1]) <= 24
     for part, steps in zip(PARTS, (2, 3, 4), strict=True):
         assert len(training.read_log(folder / part / "log.jsonl")) == steps
     unclip = UnCLIP.load(folder, steps=2)
-    expected = unclip.draw(["two red hearts"] * 2, np.random.default_rng(0))
+    expected = unclip.draw(["a large red heart"] * 2, np.random.default_rng(0))
     table = pixels(folder / "drawn.png")
     np.testing.assert_array_equal(table[-102:-6:3, -204:-108:3], expected[0])
     np.testing.assert_array_equal(table[-102:-6:3, -102:-6:3], expected[1])
 
 
-def test_nothing_that_is_held_out_is_learned_from(learned):
+def test_scenes_of_one_large_thing_and_of_two_of_which_pairs_are_held_out():
     module = small()
-    settings = UnCLIP.load(learned[0]).matcher.settings
-    assert settings["pairs"] == module.PAIRS
-    assert data.held_out(module.SHOWN[0], seed=module.PAIRS)
+    pictures, captions = module.scenes("train", 10, module.ONE)
+    assert pictures.shape == (10, 32, 32, 3) and {*captions} <= {f"a {n}" for n in module.NAMES}
+    known, new = (module.scenes("test", 60, module.TWO, new)[1] for new in (False, True))
+    assert len(known) + len(new) == 60 and 4 <= len(new) <= 24
+    for captions, held in ((known, False), (new, True)):
+        assert {data.held_out(caption, seed=module.PAIRS) for caption in captions} == {held}
 
 
 def test_the_second_use_trains_nothing(learned):
     folder, _ = learned
     logs = [(folder / part / "log.jsonl").read_bytes() for part in PARTS]
-    ended = call(small(), "a white cross", "--count", 3, "--out", folder.parent)
+    ended = call(small(), "a large white cross", "--count", 3, "--out", folder.parent)
     assert ended.status == 0, ended.err
     assert ended.out == f"See what is drawn in {folder}.\n"
     assert [(folder / part / "log.jsonl").read_bytes() for part in PARTS] == logs
@@ -80,7 +84,7 @@ def test_what_is_not_there_is_trained_what_is_there_stays(learned, here):
         (here / "unclip" / part).mkdir(parents=True)
         for name in ("checkpoint.npz", "log.jsonl"):
             (here / "unclip" / part / name).write_bytes((folder / part / name).read_bytes())
-    ended = call(small(), "two red hearts", *FEW, "--out", ".")
+    ended = call(small(), "a large red heart", *FEW, "--out", ".")
     assert ended.status == 0, ended.err
     assert "decoder: 12 scenes" in ended.out and "prior:" not in ended.out
     new, old = (
@@ -116,28 +120,27 @@ def test_measures_all_three(learned, here):
     module, seen = small(), []
 
     def keeping(images, captions, world):
-        seen.append(captions)
+        seen.append((images, captions))
         return vision.what_is_so(images, captions, world)
 
     module.vision = type("Watched", (), {"what_is_so": staticmethod(keeping)})
-    ended = call(module, "--evaluate", "--pictures", 6, "--count", 1, "--out", ".")
+    ended = call(module, "--evaluate", "--pictures", 20, "--count", 1, "--out", ".")
     assert ended.status == 0, ended.err
     found = re.findall(r"^(.*): (?:colours )?[\d.]+%", ended.out, re.MULTILINE)
     assert found == [
-        "the caption found among 3, test scenes",
-        "the picture found among 3, test scenes",
+        "the caption found among 3, one thing or two",
+        "the picture found among 3, one thing or two",
         "the caption found among 3, pairs never seen",
         "the picture found among 3, pairs never seen",
         "named, one of 30",
         "named, one of 5, pictures of another kind",
-        *("pictures of one thing", "  their variations"),
-        *("pictures of two things", "  their variations"),
-        *("captions of test scenes", "  the same without the prior"),
-        *("captions of pairs never seen", "  the same without the prior"),
+        *("pictures", "their variations", "pictures of captions", "the same without the prior"),
     ]
-    assert "pictures of one thing: colours 100.0%" in ended.out
-    new = [[data.held_out(c, seed=module.PAIRS) for c in captions] for captions in seen]
-    assert not any(any(each) for each in new[:6]) and all(all(each) for each in new[6:])
+    assert "pictures: colours 100.0%" in ended.out
+    (real, captions), *drawn = seen
+    np.testing.assert_array_equal(real, module.scenes("test", 20, module.ONE)[0])
+    for pictures, same in drawn:
+        assert same == captions and not np.array_equal(pictures, real)
 
 
 def test_sets_of_captions_that_say_different_things():
@@ -154,9 +157,10 @@ def test_sets_of_captions_that_say_different_things():
 
 
 REFUSED = {
-    "a:red:sircle": "'sircle' in 'a red sircle' is not a known word; near it: circle",
-    "a:red:circle --steps 1 2": "expected 3 arguments",
-    "a:red:circle --steps 1 2 0": "--steps: '0' is not a whole number from 1 on",
+    "a:large:red:sircle": "'a large red sircle': expected \"a large COLOUR SHAPE\"",
+    "a:red:circle": "expected \"a large COLOUR SHAPE\", as 'a large red circle'",
+    "--steps 1 2": "expected 3 arguments",
+    "--steps 1 2 0": "--steps: '0' is not a whole number from 1 on",
     "--image none.png": "none.png",
     "--image text.png": "text.png is not a picture that can be read",
     "--guidance nan": "--guidance: 'nan' is not",

@@ -4,14 +4,14 @@ import tinydiff as td
 from tinydiff.diffusion import Pipeline
 from tinydiff.unclip import Matcher, Prior, UnCLIP
 
-WORDS = ("a", "blue", "circle", "red", "square", "two")
+WORDS = ("a", "above", "below", "blue", "circle", "red", "square", "two")
 D, SIDE = 6, 8
 
 
 def matcher() -> Matcher:
     td.seed(0)
     image = {"widths": (4, 8), "norm_groups": 2, "depth": 1, "heads": 2}
-    text = {"length": 4, "width": 8, "depth": 1, "heads": 2}
+    text = {"length": 8, "width": 8, "depth": 1, "heads": 2}
     clip = {"embedding": D, "image": image, "text": text}
     return Matcher({"image": (SIDE, SIDE, 3), "words": WORDS, "clip": clip})
 

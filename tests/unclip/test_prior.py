@@ -1,10 +1,10 @@
 """The prior, on pairs for which what it should answer is known in closed form.
 
-    c ~ N(0, I),  z = A c + s n,  z_t = α z + σ ε,  n, ε ~ N(0, I):  z is Gaussian given z_t and c,
+    c of length √d,  z = A c + s n,  z_t = α z + σ ε,  n, ε ~ N(0, I):  z is Gaussian given z_t, c,
 
     E[z given z_t, c] = m + S α (α² S + σ² I)⁻¹ (z_t − α m),    m = A c,  S = s² I
 
-and, if nothing is known of c, m = 0 and S = A Aᵀ + s² I.
+and, if nothing is known of c, the best that is linear in z_t has m = 0 and S = A Aᵀ + s² I.
 """
 
 import functools
@@ -34,7 +34,7 @@ def ideal(diffusion, z_t, t, c, *, known=True):
 class Pairs:
     def __getitem__(self, step):
         rng = np.random.default_rng([1, step])
-        c = rng.standard_normal((256, D))
+        c = on_sphere(rng.standard_normal((256, D)))
         z = c @ A.T + S * rng.standard_normal((256, D))
         return z.astype(np.float32), step
 
@@ -45,8 +45,8 @@ def learned() -> Prior:
     made = prior(D, width=32, depth=1, heads=2)
 
     def loss(z, step):
-        captions = np.random.default_rng([1, step]).standard_normal((256, D))
-        return made.training_loss(z, captions.astype(np.float32))
+        c = on_sphere(np.random.default_rng([1, step]).standard_normal((256, D)))
+        return made.training_loss(z, c.astype(np.float32))
 
     trainer = training.one_cycle_trainer(made.model, loss, Pairs(), lr=1e-2, steps=400, averaged=5)
     for _ in trainer.run(until=400):
@@ -59,7 +59,7 @@ def learned() -> Prior:
 def noised(made, step, n=2000):
     """c, z, z_t and t of so many pairs."""
     rng = np.random.default_rng(2)
-    c = rng.standard_normal((n, D))
+    c = on_sphere(rng.standard_normal((n, D)))
     z, t = c @ A.T + S * rng.standard_normal((n, D)), np.full(n, step)
     noise = asarray(rng.standard_normal((n, D)))
     return c, z, to_numpy(made.diffusion.q_sample(asarray(z), t, noise)), t
@@ -78,7 +78,7 @@ def squared(a, b=0.0):
 def test_it_learns_what_can_be_known(step):
     made = learned()
     c, z, z_t, t = noised(made, step)
-    assert squared(ask(made, z_t, t, c), ideal(made.diffusion, z_t, t, c)) < 0.03 * squared(z)
+    assert squared(ask(made, z_t, t, c), ideal(made.diffusion, z_t, t, c)) < 0.05 * squared(z)
 
 
 @pytest.mark.parametrize("step", [40, 75])
@@ -106,7 +106,7 @@ def test_the_ideal_network_draws_what_pictures_with_the_caption_have():
     """Directions are spread around A c as z is."""
     made, rng = prior(D), np.random.default_rng(3)
     made.model = Ideal(made.diffusion)
-    c = rng.standard_normal((3000, D)).astype(np.float32)
+    c = on_sphere(rng.standard_normal((3000, D))).astype(np.float32)
     drawn = made.draw(c, candidates=1, steps=100, rng=np.random.default_rng(0))
     real = on_sphere(c @ A.T + S * rng.standard_normal(c.shape))
     np.testing.assert_allclose(squared(drawn), 1, rtol=1e-4)

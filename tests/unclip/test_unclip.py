@@ -1,15 +1,13 @@
-"""The parts together, and the batches that they learn from."""
+"""The parts together."""
 
 import numpy as np
 import pytest
-from small_parts import SIDE, D, decoder, matcher, prior, unclip
+from small_parts import SIDE, decoder, matcher, prior, unclip
 
-from tinydiff import data
 from tinydiff.backend import to_numpy
 from tinydiff.diffusion import slerp
-from tinydiff.images import to_float
 from tinydiff.training import checkpoint
-from tinydiff.unclip import Numbered, UnCLIP
+from tinydiff.unclip import UnCLIP
 
 CAPTIONS = ["a red circle", "two blue"]
 SETTINGS = {"sampler": "ddim", "steps": 3, "guidance": 2.0}
@@ -50,38 +48,29 @@ def test_between_two_pictures_the_noise_stays_and_the_vector_turns():
     np.testing.assert_array_equal(half, parts.decode(to_numpy(slerp(*ends, 0.5)), rng()))
 
 
+def save(folder, name, part, **settings):
+    state = {"settings": {**part.settings, "steps": 1, **settings}, "step": 1, "ema": None}
+    (folder / name).mkdir(exist_ok=True)
+    path = folder / name / "checkpoint.npz"
+    checkpoint.save(path, {**state, "model": part.model.state_dict()})
+
+
 def test_comes_back_from_its_folder(tmp_path):
-    for name, part in {"clip": matcher(), "prior": prior(), "decoder": decoder()}.items():
+    clip = {"clip": {**matcher().settings, "steps": 1}}
+    parts = (("clip", matcher(), {}), ("prior", prior(), clip), ("decoder", decoder(), clip))
+    for name, part, settings in parts:
         with pytest.raises(FileNotFoundError, match=r"train with examples/unclip\.py first"):
             UnCLIP.load(tmp_path)
-        state = {"settings": {**part.settings, "steps": 1}, "step": 1, "ema": None}
-        path = tmp_path / name / "checkpoint.npz"
-        path.parent.mkdir()
-        checkpoint.save(path, {**state, "model": part.model.state_dict()})
+        save(tmp_path, name, part, **settings)
     again = UnCLIP.load(tmp_path, steps=3)
     np.testing.assert_array_equal(again.draw(CAPTIONS, rng()), unclip().draw(CAPTIONS, rng()))
 
 
-def test_numbers_tell_which_pictures_came():
-    dataset = data.Dataset("some", pictures(6))
-    batches = Numbered(data.Batches(dataset, 4, seed=1))
-    assert len(batches) == 1
-    seen = set()
-    for step in range(3):
-        x, numbers = batches[step]
-        np.testing.assert_array_equal(x, to_float(dataset.images[numbers]))
-        assert numbers.dtype.kind == "i" and len(set(numbers)) == 4
-        seen |= {*numbers.tolist()}
-    assert seen == set(range(6))
-    values = np.arange(12.0).reshape(6, 2)
-    z, again = Numbered(batches.batches, values)[2]
-    np.testing.assert_array_equal(again, numbers)
-    np.testing.assert_array_equal(z, values[numbers])
-
-
-def test_refuses_batches_that_do_not_stay_as_they_are():
-    dataset = data.Dataset("some", pictures(6))
-    with pytest.raises(ValueError, match="batches: expected no flip and no shift"):
-        Numbered(data.Batches(dataset, 4, flip=True))
-    with pytest.raises(ValueError, match="values: expected 6, one a picture, got 2"):
-        Numbered(data.Batches(dataset, 4), np.zeros((2, D)))
+@pytest.mark.parametrize("stale", ["prior", "decoder"])
+def test_refuses_a_part_that_was_trained_with_another_clip(stale, tmp_path):
+    save(tmp_path, "clip", matcher())
+    for name, part in (("prior", prior()), ("decoder", decoder())):
+        clip = {**matcher().settings, "steps": 1, "seed": 1} if name == stale else {}
+        save(tmp_path, name, part, clip=clip or {**matcher().settings, "steps": 1})
+    with pytest.raises(ValueError, match=f"{stale}.checkpoint.npz was trained with another CLIP"):
+        UnCLIP.load(tmp_path)

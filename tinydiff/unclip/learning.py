@@ -47,9 +47,15 @@ def prior_learning(prior: Prior, batches: Batches, matcher: Matcher) -> Learning
 
 
 def decoder_learning(decoder: Pipeline, batches: Batches, matcher: Matcher) -> Learning:
-    """From the vector of a picture to the picture."""
-    vectors, loss = matcher.of_images(batches.dataset.images), decoder.diffusion.training_loss
-    return lambda x, numbers: loss(decoder.model, x, cond=vectors[numbers]), Numbered(batches)
+    """From the vector of a picture to the picture; its settings may have a ``weighting``, as of
+    `GaussianDiffusion.training_loss`."""
+    vectors = matcher.of_images(batches.dataset.images)
+    weighting = decoder.settings.get("weighting", "simple")
+
+    def loss(x, numbers):
+        return decoder.training_loss(x, cond=vectors[numbers], weighting=weighting)
+
+    return loss, Numbered(batches)
 
 
 class Numbered:

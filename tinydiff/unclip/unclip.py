@@ -42,12 +42,17 @@ class UnCLIP:
     def load(cls, folder: str | os.PathLike, **settings) -> UnCLIP:
         """From the runs ``clip``, ``prior`` and ``decoder`` in a folder.
 
-        Raises FileNotFoundError, CheckpointError or HalfTrained where one is not there.
+        Raises FileNotFoundError, CheckpointError or HalfTrained where one is not there, ValueError
+        where one was trained with another CLIP.
         """
         clip, prior, decoder = (Path(folder) / part / CHECKPOINT for part in PARTS)
         example = "examples/unclip.py"
-        parts = Matcher.load(clip), Prior.load(prior)
-        return cls(*parts, Pipeline.load(decoder, finished=True, example=example), **settings)
+        matcher = Matcher.load(clip)
+        others = Prior.load(prior), Pipeline.load(decoder, finished=True, example=example)
+        for part, path in zip(others, (prior, decoder), strict=True):
+            if part.settings.get("clip") != matcher.settings:
+                raise ValueError(f"{path} was trained with another CLIP than {clip}: train it anew")
+        return cls(matcher, *others, **settings)
 
     def draw(self, captions: Sequence[str], rng: np.random.Generator) -> np.ndarray:
         """A picture of each caption, uint8 (N, H, W, C)."""
