@@ -1,7 +1,7 @@
 """What a generator of pictures from maps is to minimise.
 
     the discriminator D learns    ½ (E[max(0, 1 − D(x, m))] + E[max(0, 1 + D(x̂, m))])
-    generator and encoder learn   −E[D(x̂, m)] + λ·(E_q |x − x̂| + κ·KL(q(z | x) ‖ N(0, I)))
+    generator and encoder learn   −E[D(x̂, m)] + λ·(E_q |x − x̂| + κ·KL(q(z | x, m) ‖ N(0, I)))
 
 x are pictures, m their maps.  Of a map there are many pictures, and nothing says which of them z is
 to stand for: so for half of a batch z is what the encoder says of the true picture, q(z | x), and x̂
@@ -59,10 +59,11 @@ class SpadeLoss:
         if half == 0:
             raise ValueError(f"x: expected at least 2 pictures, got {len(x)}")
         generator, encoder = self.model.generator, self.model.encoder
-        said = DiagonalGaussian(encoder(x[:half], regions[:half]))
+        m = Tensor(one_hot(maps, generator.map_classes, x.dtype))
+        real = ops.concat([Tensor(x), m])
+        said = DiagonalGaussian(encoder(real[:half], regions[:half]))
         free = randn((len(x) - half, *said.mean.shape[1:]), dtype=x.dtype)
         drawn = generator(maps, regions, ops.concat([said.sample(), Tensor(free)], axis=0))
         unlike = ops.l1_loss(drawn[:half], x[:half]) + self.kl_weight * said.kl().mean()
-        m = Tensor(one_hot(maps, generator.map_classes, x.dtype))
-        self.adversary.learn(ops.concat([Tensor(x), m]), ops.concat([drawn.detach(), m]))
+        self.adversary.learn(real, ops.concat([drawn.detach(), m]))
         return self.adversary.opinion(ops.concat([drawn, m])) + self.likeness * unlike

@@ -9,7 +9,8 @@ from tinydiff.models import SpadeGenerator, StyleEncoder
 
 
 class SpadeVAE(nn.Module):
-    """``generator`` draws maps in given styles, ``encoder`` tells the styles of pictures.
+    """``generator`` draws maps in given styles, ``encoder`` tells the styles of pictures, and sees
+    the map beside them: what a style means may differ from class to class.
 
     channels     of a picture
     map_classes  the background's included
@@ -25,11 +26,13 @@ class SpadeVAE(nn.Module):
         *,
         map_classes: int,
         regions: int,
-        latent: int = 8,
+        latent: int = 4,
         generator: Mapping | None = None,
         encoder: Mapping | None = None,
     ):
         self.generator = SpadeGenerator(
             channels, map_classes=map_classes, latent=latent, **(generator or {})
         )
-        self.encoder = StyleEncoder(channels, regions, latent=latent, **(encoder or {}))
+        self.encoder = StyleEncoder(
+            channels + map_classes, regions, latent=latent, **(encoder or {})
+        )

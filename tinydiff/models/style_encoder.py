@@ -33,7 +33,7 @@ class StyleEncoder(nn.Module):
     independent_images = True
 
     def __init__(
-        self, in_channels: int, count: int, *, latent: int = 8, width: int = 32, patch: int = 1
+        self, in_channels: int, count: int, *, latent: int = 4, width: int = 32, patch: int = 1
     ):
         sizes = {"in_channels": in_channels, "count": count, "latent": latent, "width": width}
         at_least_one("StyleEncoder", **sizes, patch=patch)
