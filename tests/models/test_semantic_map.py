@@ -7,7 +7,7 @@ import tinydiff as td
 from tinydiff import Tensor, ops
 from tinydiff.backend import asarray, randn, to_numpy
 from tinydiff.models import UNet
-from tinydiff.models.semantic_map import check_maps, one_hot
+from tinydiff.models.semantic_map import check_maps, class_means, one_hot
 
 MAPS = np.random.default_rng(0).integers(0, 5, (2, 4, 8))
 
@@ -38,17 +38,33 @@ def test_a_convolution_of_them_is_a_table_for_each_place_of_its_window():
     np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
+def test_class_means():
+    """Class by class; of what is unknown, nothing; and where a class is nowhere, no division."""
+    x = randn((2, 4, 8, 3), dtype=np.float64)
+    maps = np.where(MAPS == 2, 1, MAPS)
+    got = class_means(Tensor(x), one_hot(maps, 4, np.float64)).numpy()
+    for n in range(2):
+        for k in (0, 1, 3):
+            here = maps[n] == k
+            mean = to_numpy(x)[n][here].mean(axis=0)
+            np.testing.assert_allclose(got[n][here], np.broadcast_to(mean, got[n][here].shape))
+    assert not got[maps == 4].any()
+    td.gradcheck(lambda x: class_means(x, one_hot(maps, 4, np.float64)), x)
+
+
 def test_the_unet_is_one_of_more_channels():
-    """The same weights in a plain U-Net that is given x and the map's channels as one picture."""
+    """The same weights in a plain U-Net that is given x, its means and the map's channels as one
+    picture."""
     model = unet()
     plain = UNet(
-        6, 2, base_channels=8, channel_mults=(1, 2), num_res_blocks=1, norm_groups=4, patch=2,
+        8, 2, base_channels=8, channel_mults=(1, 2), num_res_blocks=1, norm_groups=4, patch=2,
         attention_levels=(),
     ).astype(np.float64)  # fmt: skip
     plain.load_state_dict(model.state_dict())
     x, t = randn((2, 4, 8, 2), dtype=np.float64), np.array([3, 90])
-    both = ops.concat([Tensor(x), Tensor(one_hot(MAPS, 4, np.float64))])
-    np.testing.assert_array_equal(model(x, t, MAPS).numpy(), plain(both, t).numpy())
+    m = one_hot(MAPS, 4, np.float64)
+    seen = ops.concat([Tensor(x), Tensor(m), class_means(Tensor(x), m)])
+    np.testing.assert_array_equal(model(x, t, MAPS).numpy(), plain(seen, t).numpy())
     other = model(x, t, np.where(MAPS == 0, 1, MAPS)).numpy()
     assert np.abs(other - model(x, t, MAPS).numpy()).max() > 1e-3
 

@@ -11,12 +11,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinydiff import ops
 from tinydiff.backend import asarray, to_numpy, xp
+from tinydiff.tensor import Tensor
 
 
 def one_hot(maps, classes: int, dtype=np.float32):
     """Maps (N, H, W) of 0 … classes → a backend array (N, H, W, classes) of zeros and ones"""
     return (asarray(maps)[..., None] == xp.arange(classes)).astype(dtype)
+
+
+def class_means(x: Tensor, m) -> Tensor:
+    """At each pixel the mean of x over all pixels of its class; 0 where that is not known
+
+    x (N, H, W, C) and m (N, H, W, K), `one_hot` → (N, H, W, C).  In noise, a thing's colour is in
+    no pixel, but in the mean of many; so what is far apart, and of one class, knows of each other.
+    """
+    n, _, _, c = x.shape
+    m = m.reshape(n, -1, m.shape[3])
+    share = m / xp.maximum(m.sum(axis=1, keepdims=True), 1)
+    means = ops.matmul(Tensor(share.transpose(0, 2, 1)), x.reshape(n, -1, c))
+    return ops.matmul(Tensor(m), means).reshape(x.shape)
 
 
 def check_maps(owner: str, maps, shape: tuple[int, int, int], most: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from tinydiff import nn, ops
 from tinydiff.backend import asarray, to_numpy, xp
 from tinydiff.models.blocks import ResidualBlock, SelfAttentionBlock, zero_init
 from tinydiff.models.embedding import sinusoidal_embedding
-from tinydiff.models.semantic_map import check_maps, one_hot
+from tinydiff.models.semantic_map import check_maps, class_means, one_hot
 from tinydiff.models.spatial_transformer import SpatialTransformer
 from tinydiff.models.text_encoder import TextEncoder, words_in
 from tinydiff.nn.checks import at_least_one
@@ -44,7 +44,7 @@ class UNet(nn.Module):
                       vectors made of it (A. Ramesh et al., "Hierarchical Text-Conditional Image
                       Generation with CLIP Latents", 2022, section 2.1)
     map_classes       classes 0 … map_classes − 1 of a pixel, and map_classes itself for "none":
-                      their `one_hot` channels go in beside x's
+                      their `one_hot` channels go in beside x's, and x's `class_means`
     resample          "conv": stride-2 convolution down, nearest neighbour and convolution up;
                       "transpose": up by 4×4 transposed convolution of stride 2
     patch             a pixel-unshuffle stem: patch × patch pixels become the channels of one
@@ -134,7 +134,7 @@ class UNet(nn.Module):
             return block
 
         channels = base_channels
-        seen = in_channels + (map_classes or 0)
+        seen = in_channels if map_classes is None else 2 * in_channels + map_classes
         self.stem = nn.Conv2d(seen * patch**2, channels, 3, padding=1)
         skips = [channels]
         self.down = nn.ModuleList()
@@ -182,7 +182,8 @@ class UNet(nn.Module):
             cond = Tensor(asarray(cond, x.dtype))
         told = self._embed(t, cond), *self._context(cond)
         if self.map_classes is not None:
-            x = ops.concat([x, Tensor(one_hot(cond, self.map_classes, x.dtype))])
+            m = one_hot(cond, self.map_classes, x.dtype)
+            x = ops.concat([x, Tensor(m), class_means(x, m)])
         if self.patch > 1:
             x = ops.pixel_unshuffle(x, factor=self.patch)
         h = self.stem(x)
