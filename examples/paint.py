@@ -42,7 +42,7 @@ UNET |= {"attention_levels": (), "resample": "transpose", "norm_groups": 8}
 DIFFUSION = {"classes": (), "unet": UNET, "schedule": ("cosine", 1000), "prediction": "v"}
 SPADE = {"regions": 1 + OBJECTS[1], "latent": 4, "encoder": {"width": 32, "patch": 2}}
 SPADE |= {"generator": {"widths": (24, 24, 48), "hidden": 16}}
-DISCRIMINATOR, ADVERSARY = {"base_channels": 24, "layers": 2}, {"lr": 5e-4}
+DISCRIMINATOR, ADVERSARY = {"base_channels": 24, "layers": 2}, {"start": 300, "weight": 0.2}
 LR = {"diffusion": 2e-3, "spade": 2e-3}
 SAMPLING = {"sampler": "ddim", "steps": 25}
 SHOWN, SCALE = 8, 8  # test maps in pictures; how much larger a map to paint on is
@@ -166,7 +166,7 @@ def parse_arguments():
     options.add_argument("--palette", action="store_true", help="write a map to paint on")
     options.add_argument("--count", type=whole(1), default=6, help="pictures of a map, each model")
     options.add_argument("--guidance", type=number(), default=2.0, help="of diffusion; 1: none")
-    steps = {"type": whole(1), "nargs": 2, "default": [5000, 3000]}
+    steps = {"type": whole(1), "nargs": 2, "default": [5000, 2400]}
     options.add_argument("--steps", **steps, help="to train, of diffusion and of SPADE")
     options.add_argument("--scenes", type=whole(BATCH), default=20_000, help="to learn from")
     options.add_argument("--evaluate", action="store_true", help="measure on maps of test scenes")

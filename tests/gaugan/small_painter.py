@@ -41,10 +41,10 @@ def painter() -> Painter:
     return Painter(SETTINGS)
 
 
-def loss_of(model, **settings) -> SpadeLoss:
+def loss_of(model, weight=0.5, **settings) -> SpadeLoss:
     td.seed(1)
     discriminator = PatchDiscriminator(6, base_channels=4, layers=1)
-    return SpadeLoss(model, Adversary(discriminator, lr=1e-3), **settings)
+    return SpadeLoss(model, Adversary(discriminator, lr=1e-3, weight=weight), **settings)
 
 
 class Batches:

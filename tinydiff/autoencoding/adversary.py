@@ -87,15 +87,10 @@ class Adversary:
         if self.steps <= self.start:
             return 0.0
         self.learn(x, x_hat.data)
-        g = self.opinion(x_hat)
-        return g * (self.weight * adaptive_weight(nll, g, last))
-
-    def opinion(self, fake: Tensor) -> Tensor:
-        """g of pictures made up, small where they pass for real: a graph back to them only."""
         self.discriminator.requires_grad_(False)  # its weights' gradients are not asked for now
-        g = hinge_generator_loss(self.discriminator(fake))
+        g = hinge_generator_loss(self.discriminator(x_hat))
         self.discriminator.requires_grad_(True)
-        return g
+        return g * (self.weight * adaptive_weight(nll, g, last))
 
     def learn(self, real, fake) -> None:
         """A step of the discriminator, on pictures and on reconstructions, arrays (N, H, W, C)."""
