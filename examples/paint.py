@@ -166,7 +166,7 @@ def parse_arguments():
     options.add_argument("--palette", action="store_true", help="write a map to paint on")
     options.add_argument("--count", type=whole(1), default=6, help="pictures of a map, each model")
     options.add_argument("--guidance", type=number(), default=2.0, help="of diffusion; 1: none")
-    steps = {"type": whole(1), "nargs": 2, "default": [5000, 2400]}
+    steps = {"type": whole(1), "nargs": 2, "default": [5000, 2000]}
     options.add_argument("--steps", **steps, help="to train, of diffusion and of SPADE")
     options.add_argument("--scenes", type=whole(BATCH), default=20_000, help="to learn from")
     options.add_argument("--evaluate", action="store_true", help="measure on maps of test scenes")
