@@ -108,7 +108,7 @@ REFUSED = {
     "TRAINED --count -1": "--count: '-1' is not",
     "TRAINED --class lions": "'lions' is not one of cats, dogs",
     "FLAT --class cats": "trained without classes",
-    "FLAT --guidance 3": "no labels or captions to guide to",
+    "FLAT --guidance 3": "no labels, captions or maps to guide to",
     "TRAINED --guidance inf": "--guidance: 'inf' is not a finite number",
     "TRAINED --sampler rk4": "--sampler: invalid choice: 'rk4'",
     "TRAINED --steps 0": "--steps: '0' is not",
