@@ -30,7 +30,7 @@ import tinydiff as td
 from tinydiff import data, images, metrics, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.data import held_out
-from tinydiff.data.tokens import split_words
+from tinydiff.data.tokens import words_of
 from tinydiff.diffusion import Pipeline, SuperResolution, draw_cascade
 from tinydiff.diffusion.cascade import shrunk
 
@@ -40,7 +40,7 @@ WORLD = dataclasses.replace(
     colours=("red", "yellow", "green", "blue"),
 )
 LONGEST = 8  # words
-WORDS = sorted({word for caption in WORLD.captions() for word in split_words(caption)})
+WORDS = words_of(WORLD.captions())
 PAIRS = 15  # the seed of those held out; the first sentence here is one of them
 SHOWN = (
     "a red circle above a blue square",

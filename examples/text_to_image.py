@@ -28,7 +28,7 @@ from tinydiff import data, images, metrics, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.data import held_out
 from tinydiff.data.captions import parse
-from tinydiff.data.tokens import split_words
+from tinydiff.data.tokens import words_of
 from tinydiff.diffusion import Pipeline
 
 WORLD, SIDE, LONGEST = data.SIMPLE, 32, 8  # in pixels, and in words
@@ -63,7 +63,7 @@ def main() -> None:
     plots.require()
     folder = run_folder(args, "text-to-image")
     captions = args.captions or SHOWN
-    words = sorted({word for caption in WORLD.captions() for word in split_words(caption)})
+    words = words_of(WORLD.captions())
     if args.checkpoint is None:
         data.Tokenizer(words, LONGEST).encode(captions)  # complain now, not when all is trained
         pipeline = trained(args, folder, words)

@@ -31,7 +31,7 @@ from tinydiff import data, images, metrics, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.data import held_out
 from tinydiff.data.captions import canonical
-from tinydiff.data.tokens import split_words
+from tinydiff.data.tokens import words_of
 from tinydiff.diffusion import Pipeline
 from tinydiff.unclip import (
     Matcher,
@@ -47,9 +47,7 @@ from tinydiff.unclip.unclip import PARTS
 TWO, SIDE = data.SIMPLE, 32  # of two things, and pixels
 ONE = dataclasses.replace(TWO, sizes=("large",))  # of one
 NAMES = [str(thing) for thing in ONE.things()]
-WORDS = sorted(
-    {word for caption in ONE.captions() + TWO.captions() for word in split_words(caption)}
-)
+WORDS = words_of(ONE.captions() + TWO.captions())
 LONGEST, PAIRS = 8, 15  # words of a caption; the seed of the pairs held out
 SHOWN = [f"a {name}" for name in NAMES[::7]]
 WIDTH = 64  # numbers a vector

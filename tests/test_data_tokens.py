@@ -7,7 +7,7 @@ from tinydiff.data import PAD, Tokenizer, scattered_digits, shapes
 from tinydiff.data.captions import vocabulary
 from tinydiff.data.colours import COLOURS
 from tinydiff.data.outlines import OUTLINES
-from tinydiff.data.tokens import NO_CAPTION
+from tinydiff.data.tokens import NO_CAPTION, words_of
 
 WORDS = ("a", "above", "and", "blue", "circle", "red", "square", "two", "circles", ",")
 TOKENIZER = Tokenizer(WORDS, 8)
@@ -22,6 +22,13 @@ def test_a_number_for_each_word_then_padding():
     assert tokens[2].tolist() == [2, 7, 6, 11, 2, 8, PAD, PAD]
     assert TOKENIZER.size == 12
     assert TOKENIZER.decode(tokens) == captions
+
+
+def test_the_words_of_sentences():
+    said = ["Two circles.", "a red circle, a circle"]
+    assert words_of(said) == [",", "a", "circle", "circles", "red", "two"]
+    tokenizer = Tokenizer(words_of(said), 6)
+    assert tokenizer.decode(tokenizer.encode(said)) == ["two circles", "a red circle, a circle"]
 
 
 def test_capitals_spaces_and_a_full_stop_are_forgiven():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,3 +101,8 @@ class Tokenizer:
 def split_words(caption: str) -> list[str]:
     """The words of a sentence in lower case, a comma being one; a full stop at the end is none."""
     return _WORD.findall(caption.lower().strip().removesuffix("."))
+
+
+def words_of(captions: Iterable[str]) -> list[str]:
+    """All words of these sentences, by alphabet: a vocabulary for a `Tokenizer`."""
+    return sorted({word for caption in captions for word in split_words(caption)})
