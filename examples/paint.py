@@ -45,6 +45,7 @@ SPADE |= {"generator": {"widths": (24, 24, 48), "hidden": 16}}
 DISCRIMINATOR, ADVERSARY = {"base_channels": 24, "layers": 2}, {"start": 300, "weight": 0.2}
 LR = {"diffusion": 2e-3, "spade": 2e-3}
 SAMPLING = {"sampler": "ddim", "steps": 25}
+LIKE = 200  # scenes in whose styles SPADE paints
 SHOWN, SCALE = 8, 8  # test maps in pictures; how much larger a map to paint on is
 
 
@@ -97,7 +98,9 @@ def trained(kind: str, steps: int, args):
     print(f"{folder.name}: trained {training.minutes(folder, BATCH):.1f} minutes")
     model = made.load(folder / "checkpoint.npz")
     if kind == "spade":
-        return lambda maps, seed: model.draw(maps, rng=np.random.default_rng(seed))
+        some = scenes_of("train", LIKE)
+        like = some.images, data.semantic_masks(some.labels, some.instances), some.instances
+        return lambda maps, seed: model.draw(maps, like=like, rng=np.random.default_rng(seed))
     told = {"guidance": args.guidance, "progress": True, **SAMPLING}
     return lambda maps, seed: model.draw(len(maps), maps, rng=np.random.default_rng(seed), **told)
 
@@ -166,7 +169,7 @@ def parse_arguments():
     options.add_argument("--palette", action="store_true", help="write a map to paint on")
     options.add_argument("--count", type=whole(1), default=6, help="pictures of a map, each model")
     options.add_argument("--guidance", type=number(), default=2.0, help="of diffusion; 1: none")
-    steps = {"type": whole(1), "nargs": 2, "default": [5000, 2000]}
+    steps = {"type": whole(1), "nargs": 2, "default": [5000, 4000]}
     options.add_argument("--steps", **steps, help="to train, of diffusion and of SPADE")
     options.add_argument("--scenes", type=whole(BATCH), default=20_000, help="to learn from")
     options.add_argument("--evaluate", action="store_true", help="measure on maps of test scenes")

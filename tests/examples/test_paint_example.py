@@ -21,6 +21,7 @@ def small():
     """The script with small pictures and networks, and short sampling."""
     module = load("paint")
     module.SIDE, module.SHOWN, module.BATCH, module.SCALE = SIDE, SHOWN, 2, 2
+    module.LIKE = 3
     module.UNET.update(base_channels=8, norm_groups=4)
     module.SPADE["generator"] = {"widths": (4, 8), "hidden": 4, "norm_groups": 2, "patch": 2}
     module.SPADE["encoder"] = {"width": 4, "patch": 2}
@@ -47,6 +48,12 @@ def my_map(here, painted=None):
     return mask
 
 
+def some(module):
+    """The scenes in whose styles SPADE paints"""
+    scenes = module.scenes_of("train", module.LIKE)
+    return scenes.images, data.semantic_masks(scenes.labels, scenes.instances), scenes.instances
+
+
 def test_trains_both_and_shows_test_scenes(learned):
     out, ended = learned
     assert {path.name for path in out.iterdir()} == {"paint", "paint-diffusion", "paint-spade"}
@@ -63,7 +70,7 @@ def test_trains_both_and_shows_test_scenes(learned):
     told = {"guidance": 2.0, "rng": np.random.default_rng(0), **module.SAMPLING}
     drawn = Pipeline.load(out / "paint-diffusion" / "checkpoint.npz").draw(2, maps, **told)
     spade = Painter.load(out / "paint-spade" / "checkpoint.npz")
-    spade = spade.draw(maps, rng=np.random.default_rng(0))
+    spade = spade.draw(maps, like=some(module), rng=np.random.default_rng(0))
     rows = [module.PALETTE.paint(maps), test.images, drawn, spade]
     names = ("map", "scene", "diffusion", "spade")
     expected = images.labelled_grid(np.concatenate(rows), ["", ""], names)
@@ -74,7 +81,7 @@ def test_paints_my_map_and_trains_nothing(learned, here):
     out, _ = learned
     logs = [(out / f"paint-{kind}" / "log.jsonl").read_bytes() for kind in ("diffusion", "spade")]
     mask, module = my_map(here), small()
-    module.scenes_of = None  # there is nothing to learn from
+    module.train = None  # nothing is learned
     ended = call(module, "my.png", *FEW, "--out", out)
     assert ended.status == 0, ended.err
     assert "it is trained now" not in ended.out and "my-painted.png" in ended.out
@@ -82,7 +89,8 @@ def test_paints_my_map_and_trains_nothing(learned, here):
         (out / f"paint-{kind}" / "log.jsonl").read_bytes() for kind in ("diffusion", "spade")
     ]
     painter = Painter.load(out / "paint-spade" / "checkpoint.npz")
-    drawn = painter.draw(mask[None].repeat(2, axis=0), rng=np.random.default_rng(0))
+    maps = mask[None].repeat(2, axis=0)
+    drawn = painter.draw(maps, like=some(module), rng=np.random.default_rng(0))
     table = pixels(out / "paint" / "my-painted.png")
     cells = table[-2 * (SIDE + 2) : -4 : 2, -2 * 3 * (SIDE + 2) :: 2][:, : 3 * (SIDE + 2)]
     for k, picture in enumerate([module.PALETTE.paint(mask), *drawn]):

@@ -5,9 +5,11 @@ import pytest
 from small_painter import SETTINGS, maps, painter, trainer
 
 import tinydiff as td
-from tinydiff.backend import randn
-from tinydiff.gaugan import Painter, regions_of
-from tinydiff.images import to_uint8
+from tinydiff.backend import asarray, key, randn
+from tinydiff.gaugan import Painter, dealt, regions_of
+from tinydiff.images import to_float, to_uint8
+from tinydiff.models.semantic_map import one_hot
+from tinydiff.tensor import Tensor
 from tinydiff.training import CheckpointError, HalfTrained, train
 
 
@@ -24,6 +26,31 @@ def test_draws_what_its_network_does(monkeypatch):
     parts = made.draw(maps(), rng=np.random.default_rng(7))
     np.testing.assert_allclose(parts.astype(int), expected, atol=1)
     assert (made.draw(maps(), rng=np.random.default_rng(8)) != expected).any()
+
+
+def test_draws_in_the_styles_of_scenes():
+    """What the encoder finds in them, beside their maps, dealt out."""
+    made, where = painter(), np.zeros((2, 16, 16), int)
+    where[:, 4:12, :8], where[:, 4:12, 8:] = 1, 2
+    scenes = np.zeros((2, 16, 16, 3), np.uint8)
+    scenes[0], scenes[1] = (250, 20, 30), (10, 200, 90)
+    found = made.styles(scenes, where.clip(max=1), where)
+    assert found.shape == (2, 4, 2) and found.dtype == np.float32
+    assert not found[:, 3].any(), "which no scene has"
+    x = Tensor(asarray(to_float(scenes)))
+    told = td.ops.concat([x, Tensor(one_hot(where.clip(max=1), 3))])
+    with td.no_grad():
+        moments = made.model.encoder(told, where).numpy()
+    np.testing.assert_array_equal(found, moments[..., :2])
+
+    like, seed = (scenes, where.clip(max=1), where), 5
+    got = made.draw(maps(), like=like, rng=np.random.default_rng(seed))
+    regions, rng = regions_of(maps()), np.random.default_rng(key(rng=np.random.default_rng(seed)))
+    z = dealt(found, where, regions.max(axis=(1, 2)), rng)
+    with td.no_grad():
+        expected = to_uint8(made.model.generator(maps(), regions, asarray(z)).numpy())
+    np.testing.assert_array_equal(got, expected)
+    assert (got != made.draw(maps(), rng=np.random.default_rng(seed))).any()
 
 
 def test_maps_of_other_sizes_and_of_nothing():
@@ -60,6 +87,11 @@ def test_refusals(tmp_path):
         painter().draw(maps() / 2)
     with pytest.raises(ValueError, match="expected 0 … 3 in maps, got 2 … 4"):
         painter().draw(maps() + 2)
+    scenes = np.zeros((4, 16, 16, 3), np.uint8)
+    with pytest.raises(ValueError, match="expected 0 … 3 in maps, got 0 … 4"):
+        painter().draw(maps(), like=(scenes, maps(), 2 * maps()))  # a fifth region
+    with pytest.raises(ValueError, match="styles: expected 0 … 2 in maps, got 0 … 4"):
+        painter().draw(maps(), like=(scenes, 2 * maps(), maps()))
     with pytest.raises(FileNotFoundError, match=r"train with examples/paint.py first"):
         Painter.load(tmp_path / "none.npz")
     td.save(tmp_path / "other.npz", {"settings": {}, "model": {}, "ema": None, "step": 1})
