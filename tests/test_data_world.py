@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from tinydiff.data import NOTHING, SIMPLE, World, held_out, shapes
+from tinydiff.data import NOTHING, SIMPLE, World, canvas, held_out, shapes
 from tinydiff.data.captions import parse, tell
 
 
@@ -106,9 +106,20 @@ def test_it_is_decided_by_the_names_alone():
         assert held_out(same, one_in=pair, seed=7)
 
 
-def test_a_scene_that_is_refused_is_drawn_anew():
-    with pytest.raises(ValueError, match="objects: "):
+def test_a_scene_that_is_refused_is_drawn_anew_as_often_as_it_takes():
+    """One in a hundred may stay here: of 100 scenes that begin, often none."""
+    rare = lambda caption: held_out(caption, one_in=40)
+    scenes = shapes(count=15, side=32, objects=2, world=SIMPLE, keep=rare)
+    assert all(map(rare, scenes.captions))
+
+
+def test_says_so_where_no_scene_is_allowed(monkeypatch):
+    monkeypatch.setattr(canvas, "REFUSALS", 150)
+    with pytest.raises(ValueError, match="world, keep: of 150 scenes not one .* last was 'a"):
         shapes(count=1, side=32, objects=1, keep=lambda caption: False)
+    hidden = World(relations=("behind",), sizes=("",), cut=False)
+    with pytest.raises(ValueError, match="world, keep: of 150 scenes not one is allowed"):
+        shapes(count=1, side=32, objects=2, world=hidden)
 
 
 @pytest.mark.parametrize(

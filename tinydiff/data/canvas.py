@@ -20,7 +20,8 @@ from tinydiff.data.scenes import NOTHING, Scenes
 
 VISIBLE = 0.7
 MOST = 8  # things on a canvas
-BEGINNINGS = 100  # of one scene
+BEGINNINGS = 100  # of one scene, in a row, that came to a bad end: there is no room
+REFUSALS = 2_000  # of one scene that came to a good end: nothing is allowed
 SPLITS = ("train", "test")  # the position is part of the seed
 
 
@@ -95,12 +96,14 @@ def draw_scenes(
     count: int,
     objects: int | tuple[int, int],
     seed: int,
+    allowed: Callable[[str], bool] = lambda caption: True,
 ) -> Scenes:
     """``count`` scenes (H, W, C), each by ``scene(rng, number)``: canvas, labels and caption.
 
     ``rng`` is seeded by (seed, split, i) for scene i, and ``number`` one of ``objects``.  What has
-    come to a bad end, None, is drawn anew.  Raises ValueError for a split, count, objects or seed
-    that cannot be, and for objects that there is no room for.
+    come to a bad end, None, is drawn anew, and so is what is not ``allowed``.  Raises ValueError
+    for a split, count, objects or seed that cannot be, for objects that there is no room for, and
+    if nothing is allowed.
     """
     from tqdm import tqdm
 
@@ -124,11 +127,27 @@ def draw_scenes(
     for i in tqdm(range(count), desc=f"drawing {name}", delay=2, leave=False):
         rng = np.random.default_rng([seed, SPLITS.index(split), i])
         number = int(rng.integers(least, most + 1))
-        drawn = next(filter(None, (scene(rng, number) for _ in range(BEGINNINGS))), None)
-        if drawn is None:
-            raise ValueError(f"objects: there is no room for {number} in {shape[1]}x{shape[0]}")
-        canvas, kinds, caption = drawn
+        canvas, kinds, caption = _first(allowed, scene, rng, number, shape)
         labels[i, :number], boxes[i, :number] = kinds, canvas.boxes()
         images[i], instances[i] = canvas.pixels(), canvas.instances
         captions.append(caption)
     return Scenes(f"{name}-{split}", images, labels, boxes, classes, instances, tuple(captions))
+
+
+def _first(allowed: Callable, scene: Callable, rng, number: int, shape: tuple[int, int, int]):
+    """The first scene that has come to a good end, and is allowed."""
+    failed = refused = 0
+    while failed < BEGINNINGS:
+        drawn = scene(rng, number)
+        if drawn is None:
+            failed += 1
+        elif allowed(drawn[2]):
+            return drawn
+        else:
+            failed, refused = 0, refused + 1
+            if refused == REFUSALS:
+                raise ValueError(
+                    f"world, keep: of {REFUSALS} scenes not one is allowed; the last was "
+                    f"{drawn[2]!r}"
+                )
+    raise ValueError(f"objects: there is no room for {number} in {shape[1]}x{shape[0]}")

@@ -60,13 +60,15 @@ def shapes(
     world = World() if world is None else world
 
     def scene(rng, number):
-        drawn = _scene(rng, side, number, world)
-        if drawn is None or not world.allows(drawn[2]) or not (keep is None or keep(drawn[2])):
-            return None
-        return drawn
+        return _scene(rng, side, number, world)
+
+    def allowed(caption):
+        return world.allows(caption) and (keep is None or keep(caption))
 
     shape = side, side, 3
-    return draw_scenes("shapes", scene, shape, tuple(OUTLINES), split, count, objects, seed)
+    return draw_scenes(
+        "shapes", scene, shape, tuple(OUTLINES), split, count, objects, seed, allowed
+    )
 
 
 def _scene(
