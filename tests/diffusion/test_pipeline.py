@@ -108,6 +108,16 @@ def test_the_bar_moves_within_a_batch(monkeypatch, capsys):
     assert np.array_equal(silent, drawn)
 
 
+def test_the_bar_ends_where_it_should(monkeypatch):
+    """Shares of a picture are rounded: 25 times 2/25 is more than 2, of which tqdm would warn."""
+    ended, close = [], tqdm.tqdm.close
+    monkeypatch.setattr(tqdm.tqdm, "close", lambda bar: ended.append(bar.n) or close(bar))
+    for count, steps in ((2, 25), (3, 7), (1, 10)):
+        pipeline().draw(count, LABELS[:1].repeat(count), steps=steps, progress=True)
+        assert count - 1e-9 < max(ended) <= count
+        ended.clear()
+
+
 def test_no_bar_for_what_is_refused(capsys):
     for settings in ({"steps": 41}, {"steps": 0}, {"guidance": np.nan}):
         with pytest.raises(ValueError):

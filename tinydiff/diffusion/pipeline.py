@@ -190,7 +190,7 @@ class Pipeline:
             for start in range(0, count, batch):
                 stop = min(start + batch, count)
                 for x_t in denoising(start, stop):
-                    bar.update((stop - start) / steps)
+                    bar.update(min((stop - start) / steps, count - bar.n))  # sums round up
                     x = x_t
                 drawn.append(self.pictures(x))
         return np.concatenate(drawn)
