@@ -110,6 +110,10 @@ def test_two_alike_and_one_too_many():
     twins = scene(("square", RED, 2, 2), ("square", RED, 18, 18))
     assert what_is_so(twins[None], ["two red squares"], SIMPLE).relations.all()
     assert not what_is_so(twins[None], ["a red square"], SIMPLE).things.any()
+    for said, expected in (("above", True), ("below", True), ("left of", False)):
+        stacked = scene(("square", RED, 10, 2), ("square", RED, 10, 18))
+        told = what_is_so(stacked[None], [f"a red square {said} a red square"], SIMPLE)
+        assert told.relations.tolist() == [expected]
     three = scene(("square", RED, 1, 1), ("circle", BLUE, 18, 1), ("circle", BLUE, 10, 18))
     said = ["a red square left of a blue circle"]
     assert not what_is_so(three[None], said, SIMPLE).colours.any()

@@ -128,7 +128,7 @@ class Told:
 
     colours, shapes  as many things as there are to be, of these colours, or shapes
     things           and each of both: "a red circle", not a red square and a blue circle
-    relations        and they lie as was said; true of captions that say nothing of it
+    relations        and they lie as was said, if anything was said of it
     """
 
     colours: np.ndarray
@@ -161,12 +161,16 @@ def what_is_so(images: np.ndarray, captions: Sequence[str], world: World) -> Tol
             sorted(map(aspect, seen.things)) == sorted(map(aspect, wanted))
             for aspect in (lambda t: t.colour, lambda t: t.shape, str)
         ]
-        lies_so = same[2]
-        if lies_so and said:
-            order = [seen.things.index(thing) for thing in wanted]
-            lies_so = relation(seen.boxes[order]) == said
-        rows.append((*same, lies_so))
+        rows.append((*same, same[2] and (not said or _lie_so(seen, wanted, said))))
     return Told(*np.array(rows, bool).reshape(-1, 4).T)
+
+
+def _lie_so(seen: Reading, wanted: tuple[Thing, ...], said: str) -> bool:
+    """Do the two things that are wanted, and seen, lie as was said?  Either may be the first, if
+    they are alike."""
+    orders = ([0, 1], [1, 0])
+    fitting = [order for order in orders if tuple(seen.things[k] for k in order) == wanted]
+    return any(relation(seen.boxes[order]) == said for order in fitting)
 
 
 def _off_segment(x: np.ndarray, start: np.ndarray, end: np.ndarray):
