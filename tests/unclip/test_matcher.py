@@ -9,6 +9,7 @@ from small_parts import SIDE, WORDS, D, matcher
 import tinydiff as td
 from tinydiff.backend import asarray, to_numpy
 from tinydiff.images import to_float
+from tinydiff.models.clip import COLDEST
 from tinydiff.training import checkpoint
 from tinydiff.unclip import Matcher, is_first
 from tinydiff.unclip.matcher import BATCH, on_sphere
@@ -40,10 +41,14 @@ def test_more_than_a_batch():
     np.testing.assert_allclose(z[-2:], z[BATCH % 3 : BATCH % 3 + 2], atol=1e-5)
 
 
-def test_classes_are_where_the_mean_of_their_captions_points():
+@pytest.mark.parametrize("cold", [False, True])
+def test_classes_are_where_the_mean_of_their_captions_points(cold):
     made, x = matcher(), pictures()
     classes = [CAPTIONS[:1], CAPTIONS[1:3], CAPTIONS[3:]]
-    z, temperature = made.of_images(x), math.exp(-float(made.model.log_scale.data))
+    if cold:
+        made.model.log_scale.data[...] = 6  # colder than the network ever is
+    z = made.of_images(x)
+    temperature = COLDEST if cold else math.exp(-float(made.model.log_scale.data))
     expected = np.empty((5, 3))
     for i in range(5):
         for k, captions in enumerate(classes):
@@ -51,7 +56,7 @@ def test_classes_are_where_the_mean_of_their_captions_points():
             cosine = z[i] @ mean / np.linalg.norm(z[i]) / np.linalg.norm(mean)
             expected[i, k] = math.exp(cosine / temperature)
     expected /= expected.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(made.classify(x, classes), expected, rtol=1e-4)
+    np.testing.assert_allclose(made.classify(x, classes), expected, rtol=1e-4, atol=1e-30)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -54,8 +54,12 @@ class CLIP(nn.Module):
         self.log_scale.data += math.log(1 / TEMPERATURE)
 
     def forward(self, images, tokens) -> Tensor:
-        alike = self.image(images) @ self.text(tokens).transpose(1, 0)
-        return alike * ops.exp(ops.minimum(self.log_scale, math.log(1 / COLDEST)))
+        return self.image(images) @ self.text(tokens).transpose(1, 0) * self.scale
+
+    @property
+    def scale(self) -> Tensor:
+        """e^s, one over the temperature, which never is below COLDEST"""
+        return ops.exp(ops.minimum(self.log_scale, math.log(1 / COLDEST)))
 
 
 class ImageTower(nn.Module):

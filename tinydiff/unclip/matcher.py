@@ -77,7 +77,7 @@ class Matcher:
         A class is where the mean of its captions points to.
         """
         means = np.stack([on_sphere(self.of_captions(c).mean(axis=0)) for c in classes])
-        scale = math.exp(float(self.model.log_scale.data)) / self.embedding
+        scale = self.model.scale.item() / self.embedding
         logits = scale * self.of_images(images) @ means.T
         logits = np.exp(logits - logits.max(axis=1, keepdims=True))
         return logits / logits.sum(axis=1, keepdims=True)
