@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from small_parts import SIDE, decoder, matcher, prior, unclip
 
+import tinydiff as td
 from tinydiff.backend import to_numpy
 from tinydiff.diffusion import slerp
 from tinydiff.training import checkpoint
@@ -29,6 +30,17 @@ def test_captions_become_vectors_vectors_others_and_those_pictures():
     assert drawn.shape == (2, SIDE, SIDE, 3) and drawn.dtype == np.uint8
     other = parts.draw(CAPTIONS[::-1], rng())
     assert not np.array_equal(drawn, other)
+
+
+def test_the_usual_generator_draws_if_there_is_no_other():
+    parts = unclip()
+    td.seed(7)
+    drawn = parts.draw(CAPTIONS)
+    td.seed(7)
+    again = parts.draw(CAPTIONS)
+    np.testing.assert_array_equal(again, drawn)
+    more = parts.variations(drawn, 2)
+    assert more.shape == (4, SIDE, SIDE, 3) and not np.array_equal(parts.draw(CAPTIONS), drawn)
 
 
 def test_variations_are_pictures_of_the_same_vector():

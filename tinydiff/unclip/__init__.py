@@ -5,7 +5,7 @@
     decoder   diffusion.Pipeline  a picture's vector → pictures
 
 unclip = UnCLIP.load("runs/unclip")                        # as examples/unclip.py trains it
-pictures = unclip.draw(["a red circle above a blue square"])
+pictures = unclip.draw(["a large red circle"])
 others = unclip.variations(pictures, 8)
 
 Source: A. Ramesh et al., "Hierarchical Text-Conditional Image Generation with CLIP Latents", 2022.

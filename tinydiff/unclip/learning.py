@@ -1,8 +1,8 @@
 """What each of the three parts learns from: for a `Trainer`, its loss and its batches.
 
-All three learn from one data set of pictures whose classes are captions (`Scenes.by_caption`).  The
-prior and the decoder learn from what a trained CLIP makes of these, once and for all.  Vectors are
-told a network as labels are, from the host, where they are looked up by their numbers.
+Each learns from pictures whose classes are captions (`Scenes.by_caption`); the prior and the
+decoder learn from what a trained CLIP makes of theirs, once and for all.  Vectors are told a
+network as labels are, from the host, where they are looked up by their numbers.
 
 Source: A. Ramesh et al., "Hierarchical Text-Conditional Image Generation with CLIP Latents", 2022,
 section 2.

@@ -29,7 +29,10 @@ PARTS = ("clip", "prior", "decoder")
 
 @dataclass(frozen=True)
 class UnCLIP:
-    """matcher, prior and decoder, and how they draw: guidance scales, and steps of DDIM."""
+    """matcher, prior and decoder, and how they draw: guidance scales, and steps of DDIM.
+
+    ``rng`` draws the noise, by default the process's generator.
+    """
 
     matcher: Matcher
     prior: Prior
@@ -54,13 +57,15 @@ class UnCLIP:
                 raise ValueError(f"{path} was trained with another CLIP than {clip}: train it anew")
         return cls(matcher, *others, **settings)
 
-    def draw(self, captions: Sequence[str], rng: np.random.Generator) -> np.ndarray:
+    def draw(self, captions: Sequence[str], rng: np.random.Generator | None = None) -> np.ndarray:
         """A picture of each caption, uint8 (N, H, W, C)."""
         told = self.matcher.of_captions(captions)
         drawn = self.prior.draw(told, guidance=self.prior_guidance, steps=self.steps, rng=rng)
         return self.decode(drawn, rng)
 
-    def variations(self, images: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    def variations(
+        self, images: np.ndarray, count: int, rng: np.random.Generator | None = None
+    ) -> np.ndarray:
         """``count`` pictures that say the same as each of the images: uint8 (N · count, H, W, C)"""
         return self.decode(np.repeat(self.matcher.of_images(images), count, axis=0), rng)
 
@@ -72,7 +77,7 @@ class UnCLIP:
         for weight in weights:
             yield self.decode(to_numpy(slerp(*ends, weight)), np.random.default_rng(seed))
 
-    def decode(self, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def decode(self, z: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """A picture of each vector (N, d), uint8 (N, H, W, C)."""
         settings = {"sampler": "ddim", "steps": self.steps, "guidance": self.guidance}
         return self.decoder.draw(len(z), z, rng=rng, progress=True, **settings)
