@@ -115,7 +115,7 @@ def test_a_scene_that_is_refused_is_drawn_anew_as_often_as_it_takes():
 
 def test_says_so_where_no_scene_is_allowed(monkeypatch):
     monkeypatch.setattr(canvas, "REFUSALS", 150)
-    with pytest.raises(ValueError, match="world, keep: of 150 scenes not one .* last was 'a"):
+    with pytest.raises(ValueError, match=r"world, keep: of 150 scenes not one .* last was 'a"):
         shapes(count=1, side=32, objects=1, keep=lambda caption: False)
     hidden = World(relations=("behind",), sizes=("",), cut=False)
     with pytest.raises(ValueError, match="world, keep: of 150 scenes not one is allowed"):
