@@ -8,7 +8,6 @@ again = compressor.decode(latents)                        # about the images
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -19,12 +18,12 @@ from tinydiff.models import AUTOENCODERS, KLAutoencoder
 from tinydiff.recording import no_grad
 from tinydiff.team import team_of
 from tinydiff.tensor import Tensor
-from tinydiff.training import check_settings, load_run
+from tinydiff.training import Trained, check_settings
 
 BATCH = 32
 
 
-class Compressor:
+class Compressor(Trained):
     """Made from ``settings``, which go into the checkpoint beside the weights:
 
     image        [H, W, C] of the pictures it learned from; others may be larger or smaller
@@ -36,6 +35,8 @@ class Compressor:
     Raises ValueError or TypeError for settings that lack something or have what there is not.
     """
 
+    called, trained_by = "an autoencoder", "examples/autoencoder.py"
+
     def __init__(self, settings: Mapping):
         check_settings(settings, "image", "kind", "autoencoder")
         kind = settings["kind"]
@@ -44,18 +45,6 @@ class Compressor:
         self.settings, self.image = settings, tuple(settings["image"])
         self.model = AUTOENCODERS[kind](self.image[2], **settings["autoencoder"])
         self.stride = self.model.stride
-
-    @classmethod
-    def load(cls, path: str | os.PathLike, *, finished: bool = False) -> Compressor:
-        """From the checkpoint of a training run, with its averaged weights.
-
-        finished  refuse a run that has not come to its end
-
-        Raises FileNotFoundError, CheckpointError for a file that holds no such run, or HalfTrained.
-        """
-        return load_run(
-            path, cls, kind="an autoencoder", example="examples/autoencoder.py", finished=finished
-        )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         return self.decode(self.encode(images))

@@ -43,6 +43,8 @@ class SuperResolution(Pipeline):
     for settings that lack something, have what there is not, or do not fit.
     """
 
+    trained_by = "examples/cascade.py"
+
     def __init__(self, settings: Mapping):
         check_settings(settings, "image", "factor", "augmentation")
         (height, width, channels), factor = settings["image"], settings["factor"]

@@ -41,6 +41,8 @@ class LatentPipeline(Pipeline):
     Raises ValueError for settings that lack something, have what there is not, or do not fit.
     """
 
+    called, trained_by = "a latent diffusion model", "examples/latent_diffusion.py"
+
     clip = False
 
     def __init__(self, settings: Mapping):
@@ -57,15 +59,6 @@ class LatentPipeline(Pipeline):
         super().__init__({**settings, "image": latents})
         self.settings, self.image = settings, (height, width, channels)
         self.model = LatentUNet(self.model, autoencoder)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> LatentPipeline:
-        """From the checkpoint of a training run, with its averaged weights.
-
-        Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
-        """
-        example = "examples/latent_diffusion.py"
-        return load_run(path, cls, kind="a latent diffusion model", example=example)
 
     def take_autoencoder(self, trained: Compressor) -> None:
         """Use the weights of a compressor of the same settings; ValueError if it has others."""

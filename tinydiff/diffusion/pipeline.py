@@ -8,7 +8,6 @@ images = of_maps.draw(2, maps, guidance=2.0)              # a class for each pix
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -24,10 +23,10 @@ from tinydiff.diffusion.schedule import schedule_named
 from tinydiff.diffusion.threshold import dynamic_threshold
 from tinydiff.models import UNet
 from tinydiff.tensor import Tensor
-from tinydiff.training import check_settings, load_run
+from tinydiff.training import Trained, check_settings
 
 
-class Pipeline:
+class Pipeline(Trained):
     """Made from ``settings``, which go into the checkpoint beside the weights:
 
     image      [H, W, C] of the pictures
@@ -48,6 +47,7 @@ class Pipeline:
     Raises ValueError for settings that lack something or have what there is not.
     """
 
+    called, trained_by = "a diffusion model", "examples/ddpm.py"
     clip, network = True, UNet
 
     def __init__(self, settings: Mapping):
@@ -76,24 +76,6 @@ class Pipeline:
             num_classes=len(self.classes) or None,
             **unet,
         )
-
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike,
-        *,
-        finished: bool = False,
-        example: str = "examples/ddpm.py",
-    ) -> Pipeline:
-        """From the checkpoint of a training run, with its averaged weights.
-
-        finished  refuse a run that has not come to its end
-        example   the script that trains it, for the error
-
-        Raises FileNotFoundError, CheckpointError for a file that holds no such run, or HalfTrained.
-        """
-        kind = "a diffusion model"
-        return load_run(path, cls, kind=kind, example=example, finished=finished)
 
     def learned_from(self, known: Collection[str]) -> str:
         """Which of the data sets ``known`` by name it learned from; ValueError if from another."""

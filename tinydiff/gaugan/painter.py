@@ -7,7 +7,6 @@ images = painter.draw(maps, like=(scenes, their_maps, their_regions))
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,12 +22,12 @@ from tinydiff.models.semantic_map import check_maps, one_hot
 from tinydiff.recording import no_grad
 from tinydiff.team import team_of
 from tinydiff.tensor import Tensor
-from tinydiff.training import check_settings, load_run
+from tinydiff.training import Trained, check_settings
 
 BATCH = 50
 
 
-class Painter:
+class Painter(Trained):
     """Made from ``settings``, which go into the checkpoint beside the weights:
 
     image        [H, W, C] of the pictures it learned from; maps to draw may be larger or smaller
@@ -38,6 +37,8 @@ class Painter:
     Raises ValueError for settings that lack something or have what there is not.
     """
 
+    called, trained_by = "a SPADE generator", "examples/paint.py"
+
     def __init__(self, settings: Mapping):
         check_settings(settings, "image", "map_classes", "spade")
         self.settings, self.image = settings, tuple(settings["image"])
@@ -45,17 +46,6 @@ class Painter:
         self.model = SpadeVAE(
             self.image[2], map_classes=1 + len(self.map_classes), **settings["spade"]
         )
-
-    @classmethod
-    def load(cls, path: str | os.PathLike, *, finished: bool = False) -> Painter:
-        """From the checkpoint of a training run, with its averaged weights.
-
-        finished  refuse a run that has not come to its end
-
-        Raises FileNotFoundError, CheckpointError for a file that holds no such run, or HalfTrained.
-        """
-        kind = "a SPADE generator"
-        return load_run(path, cls, kind=kind, example="examples/paint.py", finished=finished)
 
     def draw(
         self,

@@ -16,10 +16,10 @@ from tinydiff.backend import to_numpy
 from tinydiff.data import Dataset, light_on_dark, read_square
 from tinydiff.metrics.features import logits
 from tinydiff.models import CLASSIFIERS
-from tinydiff.training import check_settings, load_run
+from tinydiff.training import Trained, check_settings
 
 
-class Recogniser:
+class Recogniser(Trained):
     """Made from ``settings``, which go into the checkpoint beside the weights:
 
     model    keyword settings of the network, in_channels and num_classes among them
@@ -34,6 +34,8 @@ class Recogniser:
     Raises ValueError or TypeError for settings that lack something or have what there is not.
     """
 
+    called, trained_by = "a classifier", "examples/classify.py"
+
     def __init__(self, settings: Mapping):
         check_settings(settings, "model")
         kind = settings.get("kind", "plain")
@@ -44,18 +46,6 @@ class Recogniser:
         self.image = tuple(settings.get("image", (28, 28, self.model.in_channels)))
         numbers = map(str, range(self.model.num_classes))
         self.classes = tuple(settings.get("classes", numbers))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike, *, finished: bool = False) -> Recogniser:
-        """From the checkpoint of a training run, with its averaged weights.
-
-        finished  refuse a run that has not come to its end
-
-        Raises FileNotFoundError, CheckpointError for a file that holds no such run, or HalfTrained.
-        """
-        return load_run(
-            path, cls, kind="a classifier", example="examples/classify.py", finished=finished
-        )
 
     def read(self, path: str | os.PathLike, side: int | None = None) -> np.ndarray:
         """A picture in a file as it knows them: its centre, uint8 ``image``, or of another side.

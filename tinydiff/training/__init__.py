@@ -14,6 +14,7 @@ from tinydiff.training.run import (
 )
 from tinydiff.training.step import Step
 from tinydiff.training.summary import minutes, save_loss
+from tinydiff.training.trained import Trained
 from tinydiff.training.trainer import Trainer, TrainingDiverged
 
 __all__ = [name for name in dir() if not name.startswith("_")]

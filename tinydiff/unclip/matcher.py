@@ -14,7 +14,6 @@ Source: A. Radford et al., "Learning Transferable Visual Models From Natural Lan
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -26,12 +25,13 @@ from tinydiff.models import CLIP
 from tinydiff.recording import no_grad
 from tinydiff.team import team_of
 from tinydiff.tensor import Tensor
-from tinydiff.training import check_settings, load_run
+from tinydiff.training import check_settings
+from tinydiff.unclip.part import Part
 
 BATCH = 250
 
 
-class Matcher:
+class Matcher(Part):
     """Made from ``settings``, which go into the checkpoint beside the weights:
 
     image   [side, side, C] of the pictures
@@ -41,6 +41,8 @@ class Matcher:
     Raises ValueError or TypeError for settings that lack something or have what there is not.
     """
 
+    called = "a CLIP"
+
     def __init__(self, settings: Mapping):
         check_settings(settings, "image", "words", "clip")
         clip, (side, _, channels) = settings["clip"], settings["image"]
@@ -49,14 +51,6 @@ class Matcher:
         image = {"side": side, **clip["image"]}
         text = {"vocabulary": self.tokenizer.size, **clip["text"]}
         self.model = CLIP(channels, clip["embedding"], image=image, text=text)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Matcher:
-        """From the checkpoint of a training run that has come to its end, with averaged weights.
-
-        Raises FileNotFoundError, CheckpointError for a file that holds no such run, or HalfTrained.
-        """
-        return load_run(path, cls, kind="a CLIP", example="examples/unclip.py", finished=True)
 
     @property
     def embedding(self) -> int:

@@ -12,7 +12,6 @@ section 2.2: their equation 2, and two vectors drawn.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Mapping
 
@@ -24,11 +23,12 @@ from tinydiff.diffusion import GaussianDiffusion, classifier_free, sample_ddim
 from tinydiff.diffusion.schedule import schedule_named
 from tinydiff.models import PriorNetwork
 from tinydiff.tensor import Tensor
-from tinydiff.training import check_settings, load_run
+from tinydiff.training import check_settings
 from tinydiff.unclip.matcher import on_sphere
+from tinydiff.unclip.part import Part
 
 
-class Prior:
+class Prior(Part):
     """Made from ``settings``, which go into the checkpoint beside the weights:
 
     embedding  d, how many numbers the vectors are
@@ -38,19 +38,13 @@ class Prior:
     Raises ValueError or TypeError for settings that lack something or have what there is not.
     """
 
+    called = "a prior"
+
     def __init__(self, settings: Mapping):
         check_settings(settings, "embedding", "prior", "schedule")
         self.settings = settings
         self.model = PriorNetwork(settings["embedding"], **settings["prior"])
         self.diffusion = GaussianDiffusion(schedule_named(*settings["schedule"]), "x0")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Prior:
-        """From the checkpoint of a training run that has come to its end, with averaged weights.
-
-        Raises FileNotFoundError, CheckpointError for a file that holds no such run, or HalfTrained.
-        """
-        return load_run(path, cls, kind="a prior", example="examples/unclip.py", finished=True)
 
     def training_loss(self, z, captions: np.ndarray) -> Tensor:
         """Of pictures' vectors z (N, d), and those of their captions, (N, d) on the host."""

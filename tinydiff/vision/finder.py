@@ -6,19 +6,18 @@ finder = Finder.load("runs/detect/checkpoint.npz")
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import numpy as np
 
 from tinydiff.models import Detector
-from tinydiff.training import check_settings, load_run
+from tinydiff.training import Trained, check_settings
 from tinydiff.vision.looking import check_pictures, look_at
 from tinydiff.vision.objects import Objects
 from tinydiff.vision.yolo import YoloGrid, detect
 
 
-class Finder:
+class Finder(Trained):
     """Made from ``settings``, which go into the checkpoint beside the weights:
 
     classes   names of the classes
@@ -30,6 +29,8 @@ class Finder:
     Raises ValueError for settings that lack something or have what there is not.
     """
 
+    called, trained_by = "a detector", "examples/detect.py"
+
     def __init__(self, settings: Mapping):
         needed = "classes", "anchors", "detector"
         check_settings(settings, *needed)
@@ -39,14 +40,6 @@ class Finder:
         self.model = Detector(3, numbers, **settings["detector"])
         self.stride = self.model.stride
         self.grid(self.stride, self.stride)  # which checks classes and anchors
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Finder:
-        """From the checkpoint of a training run, with its averaged weights.
-
-        Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
-        """
-        return load_run(path, cls, kind="a detector", example="examples/detect.py")
 
     def grid(self, height: int, width: int) -> YoloGrid:
         """What the network's output means for pictures of so many pixels."""

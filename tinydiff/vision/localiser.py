@@ -29,7 +29,7 @@ from tinydiff import backend, ops
 from tinydiff.models import LocaliserNetwork, backbone_weights
 from tinydiff.recording import no_grad
 from tinydiff.tensor import Tensor
-from tinydiff.training import CheckpointError, check_settings, load, load_run, trained_weights
+from tinydiff.training import CheckpointError, Trained, check_settings, load, trained_weights
 from tinydiff.vision.box_loss import giou_box_loss, l2_box_loss, smooth_l1_box_loss
 from tinydiff.vision.boxes import clip, iou_of
 from tinydiff.vision.looking import check_pictures, look_at
@@ -127,7 +127,7 @@ def localiser_scores(found: Sequence[Objects], truths: Sequence[Objects]) -> Loc
     return LocaliserScores(float(overlap.mean()), float(right.mean()), float(both.mean()))
 
 
-class Localiser:
+class Localiser(Trained):
     """Made from ``settings``, which go into the checkpoint beside the weights:
 
     classes    names of the classes
@@ -138,19 +138,13 @@ class Localiser:
     Raises ValueError for settings that lack something or have what there is not.
     """
 
+    called, trained_by = "a localiser", "examples/localise.py"
+
     def __init__(self, settings: Mapping):
         check_settings(settings, "classes", "localiser")
         self.classes = tuple(settings["classes"])
         self._network = settings["localiser"]
         self.model = LocaliserNetwork(3, len(self.classes), **self._network)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Localiser:
-        """From the checkpoint of a training run, with its averaged weights.
-
-        Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
-        """
-        return load_run(path, cls, kind="a localiser", example="examples/localise.py")
 
     def take_backbone(self, path: str | os.PathLike) -> None:
         """Begin with what another run's network has learned: transfer.

@@ -9,7 +9,6 @@ those that are left get a mask.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -21,7 +20,7 @@ from tinydiff.images import to_float
 from tinydiff.models import MaskDetector
 from tinydiff.recording import no_grad
 from tinydiff.team import team_of
-from tinydiff.training import check_settings, load_run
+from tinydiff.training import Trained, check_settings
 from tinydiff.vision.finder import Finder
 from tinydiff.vision.looking import BATCH, check_pictures
 from tinydiff.vision.masks import paste_masks
@@ -30,7 +29,7 @@ from tinydiff.vision.objects import Objects
 MOST, LEAST = 100, 0.02  # masks of a picture, and the score of what gets one
 
 
-class MaskFinder:
+class MaskFinder(Trained):
     """Made from ``settings``, those of `Finder`, and
 
     mask_head  keyword settings of `MaskHead`
@@ -40,19 +39,13 @@ class MaskFinder:
     Raises ValueError for settings that lack something or have what there is not.
     """
 
+    called, trained_by = "a mask detector", "examples/segment_instances.py"
+
     def __init__(self, settings: Mapping):
         check_settings(settings, "mask_head")
         self.finder = Finder(settings)
         self.classes, self.stride = self.finder.classes, self.finder.stride
         self.model = MaskDetector(self.finder.model, **settings["mask_head"])
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> MaskFinder:
-        """From the checkpoint of a training run, with its averaged weights.
-
-        Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
-        """
-        return load_run(path, cls, kind="a mask detector", example="examples/segment_instances.py")
 
     def __call__(self, images: np.ndarray) -> list[Objects]:
         found = [objects.at_least(LEAST)[:MOST] for objects in self.finder(images)]

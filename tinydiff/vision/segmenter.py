@@ -6,20 +6,19 @@ segmenter = Segmenter.load("runs/segment-encoder-decoder/checkpoint.npz")
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import numpy as np
 
 from tinydiff.backend import to_numpy
 from tinydiff.models import EncoderDecoder, FullResolution, SlidingWindow
-from tinydiff.training import check_settings, load_run
+from tinydiff.training import Trained, check_settings
 from tinydiff.vision.looking import check_pictures, look_at
 
 DESIGNS = {"window": SlidingWindow, "full": FullResolution, "encoder-decoder": EncoderDecoder}
 
 
-class Segmenter:
+class Segmenter(Trained):
     """Made from ``settings``, which go into the checkpoint beside the weights:
 
     classes  names of the classes, without the background
@@ -32,6 +31,8 @@ class Segmenter:
     Raises ValueError for settings that lack something or have what there is not.
     """
 
+    called, trained_by = "a segmenter", "examples/segment.py"
+
     def __init__(self, settings: Mapping):
         check_settings(settings, "classes", "design", "network")
         design, self.classes = settings["design"], tuple(settings["classes"])
@@ -40,14 +41,6 @@ class Segmenter:
         if not self.classes:
             raise ValueError("classes: expected at least 1, got none")
         self.model = DESIGNS[design](3, 1 + len(self.classes), **settings["network"])
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Segmenter:
-        """From the checkpoint of a training run, with its averaged weights.
-
-        Raises FileNotFoundError, or CheckpointError for a file that holds no such run.
-        """
-        return load_run(path, cls, kind="a segmenter", example="examples/segment.py")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         check_pictures(images)
