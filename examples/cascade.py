@@ -136,14 +136,14 @@ def trained(folder: Path, side: int, args, *, plain: bool = False) -> Pipeline:
     }
     kind = SuperResolution if "factor" in recipe else Pipeline
     folder = folder / (f"{side}-plain" if plain else str(side))
-    if not training.is_finished(folder, settings):
-        train(kind, settings, folder)
+    if not training.is_finished(folder, settings, whatever=["seed"]):
+        td.seed(args.seed)
+        train(kind(settings), folder)
     return kind.load(folder / "checkpoint.npz")
 
 
-def train(kind: type[Pipeline], settings: dict, folder: Path) -> None:
-    td.seed(settings["seed"])
-    pipeline, dataset = kind(settings), scenes(settings["scenes"])
+def train(pipeline: Pipeline, folder: Path) -> None:
+    settings, dataset = pipeline.settings, scenes(pipeline.settings["scenes"])
     tokens = pipeline.tokenizer and pipeline.tokenizer.encode(dataset.classes)
 
     def loss(x, label):
@@ -151,34 +151,25 @@ def train(kind: type[Pipeline], settings: dict, folder: Path) -> None:
         x = shrunk(x, SIDES[-1] // pipeline.image[0])
         return pipeline.training_loss(x, cond=told, weighting=settings["weighting"])
 
-    trainer = training.one_cycle_trainer(
-        pipeline.model,
-        loss,
-        data.Batches(dataset, min(settings["batch"], len(dataset)), seed=settings["seed"]),
-        lr=LR,
-        steps=settings["steps"],
-        averaged=5,
-        clip=1.0,
-    )
     print(f"{folder}: {pipeline.model.num_parameters():,} parameters, {len(dataset)} scenes")
-    for _ in training.train(trainer, settings["steps"], folder, settings=settings):
-        pass
-    print(f"trained {training.minutes(folder, settings['batch']):.1f} minutes")
-    training.save_loss(folder, "squared error of x_0, weighed")
+    batches = data.Batches(dataset, min(settings["batch"], len(dataset)), seed=settings["seed"])
+    title = "squared error of x_0, weighed"
+    print(f"trained {training.complete(pipeline, loss, batches, folder, title=title):.1f} minutes")
 
 
 @functools.cache
 def scenes(count: int) -> data.Dataset:
     """What all stages learn from: each sentence is a class of pictures."""
-    learned = {"world": WORLD, "keep": lambda caption: not held_out(caption, seed=PAIRS)}
-    return data.shapes("train", count, side=SIDES[-1], objects=(1, 2), **learned).by_caption()
+    keep = lambda caption: not held_out(caption, seed=PAIRS)
+    drawn = data.shapes("train", count, side=SIDES[-1], objects=(1, 2), world=WORLD, keep=keep)
+    return drawn.by_caption()
 
 
 def evaluate(stages, folder: Path, args) -> None:
     """How often is a sentence about things never seen together true of what is drawn?"""
     real = data.shapes("test", args.pictures, side=SIDES[-1], objects=2, world=WORLD)
     print(f"real scenes: {vision.what_is_so(real.images, real.captions, WORLD)}")
-    new = [caption for caption in WORLD.captions() if held_out(caption, seed=PAIRS)]
+    _, new = data.pairs_of(WORLD, seed=PAIRS)
     new = np.random.default_rng(args.seed).choice(new, args.pictures).tolist()
     drawn = draw(stages, len(new), new, args)
     images.save_png(folder / "held-out.png", images.captioned_grid(drawn[-1][:24], new[:24], 6))

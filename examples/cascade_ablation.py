@@ -23,7 +23,6 @@ import numpy as np
 
 from tinydiff import data, images, metrics, plots, vision
 from tinydiff.commandline import parser, run, run_folder, tell, whole
-from tinydiff.data import held_out
 from tinydiff.diffusion import Pipeline, SuperResolution, draw_cascade
 
 SCALES, THRESHOLDS = (1.0, 2.0, 4.0, 8.0), {"clamped": None, "thresholded": 0.95}
@@ -51,7 +50,7 @@ def main() -> None:
         }.items()
     )
     world = data.World(**base.settings["world"])
-    captions = [text for text in world.captions() if held_out(text, seed=base.settings["pairs"])]
+    _, captions = data.pairs_of(world, seed=base.settings["pairs"])
     captions = np.random.default_rng(args.seed).choice(captions, args.count).tolist()
     real = data.shapes("test", args.count, side=last.image[0], objects=2, world=world)
 

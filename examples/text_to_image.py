@@ -18,7 +18,6 @@ of which colours are where, and writes held-out.png and guidance.png.
 """
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,6 @@ import tinydiff as td
 from tinydiff import data, images, metrics, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.data import held_out
-from tinydiff.data.captions import parse
 from tinydiff.data.tokens import words_of
 from tinydiff.diffusion import Pipeline
 
@@ -94,8 +92,8 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
     except training.HalfTrained:
         print(f"The model in {folder} is half trained: it is trained on now.")
     td.seed(args.seed)
-    learned = {"world": WORLD, "keep": lambda caption: not held_out(caption, seed=PAIRS)}
-    scenes = data.shapes("train", args.scenes, side=SIDE, objects=(1, 2), **learned)
+    keep = lambda caption: not held_out(caption, seed=PAIRS)
+    scenes = data.shapes("train", args.scenes, side=SIDE, objects=(1, 2), world=WORLD, keep=keep)
     dataset = scenes.by_caption()  # what the network is told of a class are the words of its name
     settings = {
         "data": dataset.name,
@@ -114,33 +112,24 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
         "seed": args.seed,
     }
     pipeline = Pipeline(settings)
-    model, diffusion = pipeline.model, pipeline.diffusion
     tokens = pipeline.tokenizer.encode(dataset.classes)
-    trainer = training.one_cycle_trainer(
-        model,
-        lambda x, label: diffusion.training_loss(
-            model, x, cond=tokens[label], weighting=OBJECTIVE["weighting"]
-        ),
-        data.Batches(dataset, min(BATCH, len(dataset)), seed=args.seed),
-        lr=LR,
-        steps=args.steps,
-        averaged=5,
-        clip=1.0,
-    )
-    sizes = f"{len(dataset.classes)} sentences, {model.num_parameters():,} parameters"
+
+    def loss(x, label):
+        return pipeline.training_loss(x, cond=tokens[label], weighting=OBJECTIVE["weighting"])
+
+    sizes = f"{len(dataset.classes)} sentences, {pipeline.model.num_parameters():,} parameters"
     print(f"{len(dataset)} scenes, {sizes}")
-    for _ in training.train(trainer, args.steps, folder, settings=settings):
-        pass
-    print(f"trained {training.minutes(folder, BATCH):.1f} minutes, up to step {trainer.step}")
-    training.save_loss(folder, "training loss")
+    batches = data.Batches(dataset, min(BATCH, len(dataset)), seed=args.seed)
+    minutes = training.complete(pipeline, loss, batches, folder, title="training loss")
+    print(f"trained {minutes:.1f} minutes, up to step {args.steps}")
     return Pipeline.load(folder / "checkpoint.npz")
 
 
 def evaluate(pipeline: Pipeline, folder: Path, args) -> None:
     """How often is a sentence about things never seen together true of what is drawn?"""
+    known, new = (some(args, pairs) for pairs in data.pairs_of(WORLD, seed=PAIRS))
     real = data.shapes("test", args.pictures, side=SIDE, objects=2, world=WORLD)
     report("real scenes", real.images, real.captions)
-    new = chosen(args, lambda caption: held_out(caption, seed=PAIRS))
     shares = {aspect: [] for aspect in ASPECTS}
     for scale in SCALES:
         drawn = draw(pipeline, new, scale, args.seed)
@@ -148,18 +137,16 @@ def evaluate(pipeline: Pipeline, folder: Path, args) -> None:
             shares[aspect].append((estimate.value, estimate.error))
     drawn = draw(pipeline, new[:24], args.guidance, args.seed)
     images.save_png(folder / "held-out.png", images.captioned_grid(drawn, new[:24], 6, scale=6))
-    known = chosen(args, lambda caption: parse(caption)[1] and not held_out(caption, seed=PAIRS))
     drawn = draw(pipeline, known, args.guidance, args.seed)
     report(f"known pairs, w = {args.guidance:g}", drawn, known)
     plots.save_panels(folder / "guidance.png", SCALES, {"what is so": shares}, xlabel="guidance w")
     print(f"See held-out.png and guidance.png in {folder}.")
 
 
-def chosen(args, these: Callable[[str], bool]) -> list[str]:
-    """So many of the sentences, all different if there are enough."""
-    some = [caption for caption in WORLD.captions() if these(caption)]
+def some(args, captions: list[str]) -> list[str]:
+    """So many of them, all different if there are enough."""
     rng = np.random.default_rng(args.seed)
-    return rng.choice(some, args.pictures, replace=args.pictures > len(some)).tolist()
+    return rng.choice(captions, args.pictures, replace=args.pictures > len(captions)).tolist()
 
 
 def report(name: str, drawn: np.ndarray, captions) -> dict[str, metrics.Estimate]:

@@ -31,7 +31,7 @@ from tinydiff import data, images, metrics, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.data import held_out
 from tinydiff.data.captions import canonical
-from tinydiff.data.tokens import words_of
+from tinydiff.data.tokens import split_words, words_of
 from tinydiff.diffusion import Pipeline
 from tinydiff.unclip import (
     Matcher,
@@ -75,8 +75,10 @@ def main() -> None:
     plots.require()
     folder = run_folder(args, "unclip")
     captions = args.captions or SHOWN
+    if args.captions and args.image:
+        raise ValueError("captions and --image are two things to do: one at a time")
     for caption in captions:  # complain now, not when all is trained
-        if caption.lower().removeprefix("a ") not in NAMES:
+        if " ".join(split_words(caption)).removeprefix("a ") not in NAMES:
             raise ValueError(f'{caption!r}: expected "a large COLOUR SHAPE", as {SHOWN[0]!r}')
     own = np.array([data.read_square(path, SIDE) for path in args.image or ()])
     settings = {"prior_guidance": args.prior_guidance, "guidance": args.guidance, "steps": SAMPLING}
@@ -112,18 +114,13 @@ def train(args, folder: Path) -> None:
         settings = {**told, **settings, **RECIPE[part], "steps": args.steps[PARTS.index(part)]}
         if not training.is_finished(folder / part, settings):
             td.seed(args.seed)
-            made, steps = kind(settings), settings["steps"]
-            batch = min(settings["batch"], len(dataset))
+            made, batch = kind(settings), min(settings["batch"], len(dataset))
             batches = data.Batches(dataset, batch, seed=args.seed)
             loss, batches = learning(made, batches, *matcher)
-            recipe = {"lr": settings["lr"], "steps": steps, "averaged": 5, "clip": 1.0}
-            trainer = training.one_cycle_trainer(made.model, loss, batches, **recipe)
-            size = f"{made.model.num_parameters():,} parameters"
-            print(f"{part}: {len(dataset)} scenes, {size}")
-            for _ in training.train(trainer, steps, folder / part, settings=settings):
-                pass
-            training.save_loss(folder / part, f"loss of the {part}")
-            print(f"trained {training.minutes(folder / part, batch):.1f} minutes")
+            print(f"{part}: {len(dataset)} scenes, {made.model.num_parameters():,} parameters")
+            title = f"loss of the {part}"
+            minutes = training.complete(made, loss, batches, folder / part, title=title)
+            print(f"trained {minutes:.1f} minutes")
         return kind.load(folder / part / "checkpoint.npz")
 
     both = np.concatenate([one[0], two[0]]), one[1] + two[1]

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from tinydiff.data import NOTHING, SIMPLE, World, canvas, held_out, shapes
+from tinydiff.data import NOTHING, SIMPLE, World, canvas, held_out, pairs_of, shapes
 from tinydiff.data.captions import parse, tell
 
 
@@ -95,6 +95,14 @@ def test_about_a_fifth_of_the_pairs_is_held_out_and_each_thing_is_seen():
     assert not any(held_out(c) for c in SIMPLE.captions() if not parse(c)[1])
     halves = [held_out(c, one_in=2, seed=3) for c in SIMPLE.captions() if parse(c)[1]]
     assert 0.4 < np.mean(halves) < 0.6
+
+
+def test_all_pairs_are_known_or_new():
+    known, new = pairs_of(SIMPLE, seed=3)
+    assert [c for c in SIMPLE.captions() if held_out(c, seed=3)] == new
+    assert len(known) + len(new) == 30 * 29 * 4 and not {*known} & {*new}
+    assert {*known, *new} == {c for c in SIMPLE.captions() if parse(c)[1]}
+    assert len(pairs_of(SIMPLE, one_in=2)[1]) > 1.5 * len(new)
 
 
 def test_it_is_decided_by_the_names_alone():

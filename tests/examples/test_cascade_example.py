@@ -90,7 +90,17 @@ def test_the_second_use_trains_nothing(learned):
     assert (ended.status, ended.out) == (0, f"See drawn.png in {folder}.\n")
     ended = call(module, "--unconditional", "--count", 1, *few)
     assert (ended.status, ended.out) == (0, f"See unconditional.png in {folder}.\n")
-    ended = call(small(), "a blue cross", "--count", 1, *few, "--seed", 1)
+    before = pixels(folder / "unconditional.png")
+    ended = call(module, "--unconditional", "--count", 1, *few, "--seed", 1)
+    assert ended.status == 0 and not np.array_equal(pixels(folder / "unconditional.png"), before)
+
+
+def test_other_settings_are_another_run(learned, here):
+    ended = call(small(), "a blue cross", *FEW, "--steps", 3, "--out", learned[0].parent)
+    assert "holds a run with other settings: steps is 3, was 2" in ended.error()
+    state = training.load(learned[0] / "16" / "checkpoint.npz")
+    training.save(here / "cascade" / "16" / "checkpoint.npz", {**state, "step": 1})
+    ended = call(small(), "a blue cross", *FEW, "--seed", 1, "--out", ".")
     assert "holds a run with other settings: seed is 1, was 0" in ended.error()
 
 

@@ -72,7 +72,7 @@ def test_scenes_of_one_large_thing_and_of_two_of_which_pairs_are_held_out():
 def test_the_second_use_trains_nothing(learned):
     folder, _ = learned
     logs = [(folder / part / "log.jsonl").read_bytes() for part in PARTS]
-    ended = call(small(), "a large white cross", "--count", 3, "--out", folder.parent)
+    ended = call(small(), "A large white cross.", "--count", 3, "--out", folder.parent)
     assert ended.status == 0, ended.err
     assert ended.out == f"See what is drawn in {folder}.\n"
     assert [(folder / part / "log.jsonl").read_bytes() for part in PARTS] == logs
@@ -159,6 +159,7 @@ def test_sets_of_captions_that_say_different_things():
 REFUSED = {
     "a:large:red:sircle": "'a large red sircle': expected \"a large COLOUR SHAPE\"",
     "a:red:circle": "expected \"a large COLOUR SHAPE\", as 'a large red circle'",
+    "a:large:red:circle --image text.png": "captions and --image are two things to do",
     "--steps 1 2": "expected 3 arguments",
     "--steps 1 2 0": "--steps: '0' is not a whole number from 1 on",
     "--image none.png": "none.png",

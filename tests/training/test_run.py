@@ -157,7 +157,11 @@ def test_whether_a_run_is_finished(tmp_path):
             if record.step == until:
                 break
         assert training.is_finished(tmp_path, settings) == (until == 3)
-    assert not training.is_finished(tmp_path, {**settings, "size": (2, 4)})
+    other = {**settings, "size": (2, 4)}
+    assert not training.is_finished(tmp_path, other)
+    assert training.is_finished(tmp_path, other, whatever=["size"])
+    assert not training.is_finished(tmp_path, {**other, "seed": 1}, whatever=["size"])
+    assert training.is_finished(tmp_path, {**other, "seed": 1}, whatever=["size", "seed"])
     (tmp_path / "checkpoint.npz").write_bytes(b"PK")
     with pytest.raises(training.CheckpointError):
         training.is_finished(tmp_path, settings)

@@ -20,7 +20,7 @@ from tinydiff.data.digits import digits
 from tinydiff.data.download import DatasetNotFoundError
 from tinydiff.data.drawn import is_drawn, load_drawn
 from tinydiff.data.folder import image_folder
-from tinydiff.data.held_out import held_out
+from tinydiff.data.held_out import held_out, pairs_of
 from tinydiff.data.mnist import fashion_mnist, mnist
 from tinydiff.data.picture import light_on_dark, read_picture, read_pixels, read_square
 from tinydiff.data.scattered import scattered_digits
@@ -68,6 +68,7 @@ __all__ = [
     "load_drawn",
     "mnist",
     "ordered",
+    "pairs_of",
     "read_picture",
     "read_pixels",
     "read_square",

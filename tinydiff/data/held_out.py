@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 
 from tinydiff.data.captions import parse
+from tinydiff.data.world import World
 
 
 def held_out(caption: str, *, one_in: int = 5, seed: int = 0) -> bool:
@@ -22,3 +23,13 @@ def held_out(caption: str, *, one_in: int = 5, seed: int = 0) -> bool:
     things, relation = parse(caption)
     pair = f"{seed}: {' + '.join(sorted(map(str, things)))}"
     return bool(relation) and zlib.crc32(pair.encode()) % one_in == 0
+
+
+def pairs_of(world: World, *, one_in: int = 5, seed: int = 0) -> tuple[list[str], list[str]]:
+    """All sentences of a world about two different things: those to learn from, and those that are
+    `held_out`."""
+    known, new = [], []
+    for caption in world.captions():
+        if parse(caption)[1]:
+            (new if held_out(caption, one_in=one_in, seed=seed) else known).append(caption)
+    return known, new

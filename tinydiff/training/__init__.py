@@ -1,6 +1,7 @@
 """Training: the loop, its checkpoints, its log and what that tells, its progress bar."""
 
 from tinydiff.training.checkpoint import CheckpointError, load, save
+from tinydiff.training.complete import complete
 from tinydiff.training.log import read_log
 from tinydiff.training.recipe import one_cycle_trainer
 from tinydiff.training.run import (

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import TypeVar
@@ -69,17 +69,25 @@ def train(
     return _train(trainer, steps, folder, settings, save_every)
 
 
-def is_finished(folder: str | os.PathLike, settings: Mapping) -> bool:
+def is_finished(
+    folder: str | os.PathLike, settings: Mapping, *, whatever: Collection[str] = ()
+) -> bool:
     """Whether ``folder`` holds a run of these settings that has taken all of their ``steps``.
 
     Then there is no need to prepare what it would be trained with.  Raises CheckpointError if its
     checkpoint is damaged.
+
+    whatever  which settings may be others, as "seed" where that is one for drawing, too
     """
     path = Path(folder) / CHECKPOINT
     if not path.exists():
         return False
     state = checkpoint.load(path)
-    return state.get("settings") == _as_saved(settings) and state["step"] >= settings["steps"]
+    told, saved = (
+        {name: value for name, value in each.items() if name not in whatever}
+        for each in (_as_saved(settings), state.get("settings", {}))
+    )
+    return told == saved and state["step"] >= settings["steps"]
 
 
 def trained_weights(state: Mapping) -> dict:
