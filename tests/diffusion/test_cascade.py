@@ -309,6 +309,23 @@ def test_a_cascade_goes_on_from_what_the_stage_before_has_drawn():
     assert [len(d) for d in free] == [2, 2, 2], "of nothing at all"
 
 
+def test_a_cascade_of_vectors_and_one_that_would_not_listen():
+    base = stage({**SMALL, "unet": {**UNET, "embedding": 2}})
+    settings = [{"steps": 2, "guidance": 2.0}, {"steps": 2}]
+    vectors = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    drawn = [
+        draw_cascade(
+            [base, stage(LARGE)], 2, cond, settings=settings, rng=np.random.default_rng(5)
+        )[0]
+        for cond in (vectors, vectors[::-1])
+    ]
+    rng = np.random.default_rng(5)
+    np.testing.assert_array_equal(drawn[0], base.draw(2, vectors, rng=rng, **settings[0]))
+    assert not np.array_equal(*drawn)
+    with pytest.raises(ValueError, match="cond: got one, but no stage has learned to be told any"):
+        draw_cascade([stage(SMALL)], 3, CAPTIONS, settings=[{}])
+
+
 def test_a_pipeline_thresholds():
     made = stage({**SMALL, **TEXT, "image": [4, 4, 1]})
     made.model.head.weight.data[...] *= 20

@@ -26,6 +26,7 @@ import numpy as np
 
 from tinydiff import backend, images, nn, ops
 from tinydiff.backend import asarray, randn, to_numpy, xp
+from tinydiff.diffusion.conditioning import null_condition
 from tinydiff.diffusion.pipeline import Pipeline
 from tinydiff.models import UNet
 from tinydiff.tensor import Tensor
@@ -172,7 +173,7 @@ class Beside(nn.Module):
 def draw_cascade(
     stages: Sequence[Pipeline],
     count: int,
-    cond: Sequence[int] | Sequence[str] | None = None,
+    cond: Sequence[int] | Sequence[str] | np.ndarray | None = None,
     *,
     settings: Sequence[Mapping],
     rng: np.random.Generator | None = None,
@@ -181,11 +182,12 @@ def draw_cascade(
     """``count`` pictures as each stage has drawn them, uint8, from the small ones to the large.
 
     stages    a `Pipeline`, and each `SuperResolution` that goes on from the one before
-    cond      labels or captions, told to the stages that know any; None lets them draw what they
-              like
+    cond      labels, captions or vectors, told to the stages that know any; None lets them draw
+              what they like
     settings  of each stage, for its ``draw``: guidance, threshold, level …
 
-    Raises ValueError for stages that do not fit each other, or not as many settings.
+    Raises ValueError for stages that do not fit each other, a cond of which none of them knows, or
+    not as many settings.
     """
     if not stages or len(settings) != len(stages):
         raise ValueError(f"settings: expected one for each of {len(stages)} stages")
@@ -193,9 +195,12 @@ def draw_cascade(
         wanted = getattr(after, "small", None)
         if wanted != before.image:
             raise ValueError(f"stages: one draws pictures {before.image}, the next takes {wanted}")
+    know = [null_condition(stage.model) is not None for stage in stages]
+    if cond is not None and not any(know):
+        raise ValueError("cond: got one, but no stage has learned to be told any")
     drawn, given = [], count
-    for stage, chosen in zip(stages, settings, strict=True):
-        told = cond if stage.classes or stage.tokenizer is not None else None
+    for stage, knows, chosen in zip(stages, know, settings, strict=True):
+        told = cond if knows else None
         given = stage.draw(given, told, rng=rng, progress=progress, **chosen)
         drawn.append(given)
     return drawn
