@@ -64,6 +64,7 @@ STAGES = {  # the last is told no words: it can see what is what
         **{"batch": 16, "steps": 1200, "factor": 2, "augmentation": 0.25},
     },
 }
+OBJECTIVE = {"schedule": ("cosine", 1000), "prediction": "x0", "weighting": "min_snr"}
 LR = 2e-3
 SAMPLING = (  # of each stage
     {"sampler": "ddim", "steps": 25, "threshold": 0.95},
@@ -118,22 +119,11 @@ def sheet(drawn: list[np.ndarray], rows) -> np.ndarray:
 def trained(folder: Path, side: int, args, *, plain: bool = False) -> Pipeline:
     """The stage that draws pictures of this side, trained to its end; plain: without noise."""
     recipe = STAGES[side] | ({"augmentation": 0.0} if plain else {})
-    settings = {
-        "data": "shapes",
-        "scenes": args.scenes,
-        "world": dataclasses.asdict(WORLD),
-        "pairs": PAIRS,
-        "image": (side, side, 3),
-        "classes": (),
-        "words": WORDS if "text" in recipe["unet"] else None,
-        "schedule": ("cosine", 1000),
-        "prediction": "x0",
-        "weighting": "min_snr",
-        "lr": LR,
-        "seed": args.seed,
-        **recipe,
-        "steps": args.steps or recipe["steps"],
-    }
+    words = WORDS if "text" in recipe["unet"] else None
+    settings = {"data": "shapes", "scenes": args.scenes, "pairs": PAIRS}
+    settings |= {"world": dataclasses.asdict(WORLD), "words": words, "classes": ()}
+    settings |= {"image": (side, side, 3), "lr": LR, "seed": args.seed, **OBJECTIVE}
+    settings |= {**recipe, "steps": args.steps or recipe["steps"]}
     kind = SuperResolution if "factor" in recipe else Pipeline
     folder = folder / (f"{side}-plain" if plain else str(side))
     if not training.is_finished(folder, settings, whatever=["seed"]):

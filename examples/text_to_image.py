@@ -50,8 +50,8 @@ NETWORK = {
     "patch": 2,
     "text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4},
 }
-SCENES, BATCH, LR = 40_000, 32, 1e-3
-OBJECTIVE = {"prediction": "x0", "weighting": "clip_snr"}
+OBJECTIVE = {"schedule": ("cosine", 1000), "prediction": "x0", "weighting": "clip_snr"}
+RECIPE = {"batch": 32, "lr": 1e-3}
 SAMPLER, SCALES = {"sampler": "ddim", "steps": 25}, (1.0, 1.5, 2.0, 3.0, 5.0)
 ASPECTS = ("colours", "shapes", "things", "relations")
 
@@ -95,22 +95,10 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
     keep = lambda caption: not held_out(caption, seed=PAIRS)
     scenes = data.shapes("train", args.scenes, side=SIDE, objects=(1, 2), world=WORLD, keep=keep)
     dataset = scenes.by_caption()  # what the network is told of a class are the words of its name
-    settings = {
-        "data": dataset.name,
-        "scenes": len(dataset),
-        "world": dataclasses.asdict(WORLD),
-        "pairs": PAIRS,
-        "image": dataset.images.shape[1:],
-        "classes": (),
-        "words": words,
-        "unet": NETWORK,
-        "schedule": ("cosine", 1000),
-        **OBJECTIVE,
-        "batch": BATCH,
-        "lr": LR,
-        "steps": args.steps,
-        "seed": args.seed,
-    }
+    settings = {"data": dataset.name, "scenes": len(dataset), "pairs": PAIRS}
+    settings |= {"world": dataclasses.asdict(WORLD), "words": words, "classes": ()}
+    settings |= {"image": dataset.images.shape[1:], "unet": NETWORK, **OBJECTIVE}
+    settings |= {**RECIPE, "steps": args.steps, "seed": args.seed}
     pipeline = Pipeline(settings)
     tokens = pipeline.tokenizer.encode(dataset.classes)
 
@@ -119,7 +107,7 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
 
     sizes = f"{len(dataset.classes)} sentences, {pipeline.model.num_parameters():,} parameters"
     print(f"{len(dataset)} scenes, {sizes}")
-    batches = data.Batches(dataset, min(BATCH, len(dataset)), seed=args.seed)
+    batches = data.Batches(dataset, min(RECIPE["batch"], len(dataset)), seed=args.seed)
     minutes = training.complete(pipeline, loss, batches, folder, title="training loss")
     print(f"trained {minutes:.1f} minutes, up to step {args.steps}")
     return Pipeline.load(folder / "checkpoint.npz")
@@ -163,7 +151,7 @@ def parse_arguments():
     options.add_argument("--guidance", type=number(), default=1.5, help="1: plain conditional")
     options.add_argument("--checkpoint", type=Path, help="of another run, to draw with")
     options.add_argument("--steps", type=whole(1), default=15_000, help="training steps")
-    options.add_argument("--scenes", type=whole(2), default=SCENES, help="to learn from")
+    options.add_argument("--scenes", type=whole(2), default=40_000, help="to learn from")
     options.add_argument("--evaluate", action="store_true", help="measure on new sentences")
     options.add_argument("--pictures", type=whole(1), default=500, help="to measure on")
     return options.parse_args()

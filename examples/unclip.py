@@ -21,7 +21,6 @@ names what a picture shows, and how often variations, and pictures of captions, 
 """
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,6 @@ import tinydiff as td
 from tinydiff import data, images, metrics, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.data import held_out
-from tinydiff.data.captions import canonical
 from tinydiff.data.tokens import split_words, words_of
 from tinydiff.diffusion import Pipeline
 from tinydiff.unclip import (
@@ -39,7 +37,7 @@ from tinydiff.unclip import (
     UnCLIP,
     clip_learning,
     decoder_learning,
-    is_first,
+    found_among,
     prior_learning,
 )
 from tinydiff.unclip.unclip import PARTS
@@ -153,11 +151,11 @@ def evaluate(unclip: UnCLIP, args) -> None:
     mixed = rng.permutation(n + len(two[1]))
     both = np.concatenate([one[0], two[0]])[mixed], np.array(one[1] + two[1])[mixed].tolist()
     for name, (pictures, captions) in (("one thing or two", both), ("pairs never seen", new)):
-        sets = list(different(captions))
-        vectors = matcher.of_images(pictures), matcher.of_captions(captions)
-        for what, (ask, answers) in (("caption", vectors), ("picture", vectors[::-1])):
-            found = [is_first(ask[some], answers[some]) for some in sets]
-            say(f"the {what} found among {AMONG}, {name}", np.concatenate(found))
+        of_pictures, of_captions = matcher.of_images(pictures), matcher.of_captions(captions)
+        found = found_among(AMONG, of_pictures, of_captions, captions)
+        say(f"the caption found among {AMONG}, {name}", found)
+        found = found_among(AMONG, of_captions, of_pictures, captions)
+        say(f"the picture found among {AMONG}, {name}", found)
 
     pictures, captions = one
     seen = matcher.classify(pictures, [[f"a {name}"] for name in NAMES]).argmax(axis=1)
@@ -188,16 +186,6 @@ def scenes(split: str, count: int, world: data.World, new: bool = False):
     drawn = data.shapes(split, count, side=SIDE, objects=1 if world is ONE else 2, world=world)
     these = [held_out(caption, seed=PAIRS) == new for caption in drawn.captions]
     return drawn.images[these], np.array(drawn.captions)[these].tolist()
-
-
-def different(captions) -> Iterator[list[int]]:
-    """Of the captions, again and again, the next so many that say different things."""
-    chosen = {}
-    for i, caption in enumerate(captions):
-        chosen.setdefault(canonical(caption), i)
-        if len(chosen) == AMONG:
-            yield list(chosen.values())
-            chosen = {}
 
 
 def say(what: str, right: np.ndarray) -> None:

@@ -10,7 +10,6 @@ from example_runs import EXAMPLES, call, everything_in, load, pixels
 from PIL import Image
 
 from tinydiff import data, training, vision
-from tinydiff.data.captions import canonical
 from tinydiff.unclip import UnCLIP
 from tinydiff.unclip.unclip import PARTS
 
@@ -141,19 +140,6 @@ def test_measures_all_three(learned, here):
     np.testing.assert_array_equal(real, module.scenes("test", 20, module.ONE)[0])
     for pictures, same in drawn:
         assert same == captions and not np.array_equal(pictures, real)
-
-
-def test_sets_of_captions_that_say_different_things():
-    module = small()
-    one, same = "a red circle above a blue square", "a blue square below a red circle"
-    captions = ["a red circle", "a red circle", one, "two red hearts", same, "a white cross"]
-    captions.append("two red hearts")
-    assert list(module.different(captions)) == [[0, 2, 3], [4, 5, 6]]
-    module.AMONG = 2
-    sets = list(module.different(captions))
-    assert sets == [[0, 2], [3, 4], [5, 6]]
-    for some in sets:
-        assert len({canonical(captions[i]) for i in some}) == 2
 
 
 REFUSED = {

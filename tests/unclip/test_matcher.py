@@ -1,4 +1,4 @@
-"""A CLIP as one thing: vectors of pictures and captions, retrieval by brute force, classes."""
+"""A CLIP as one thing: vectors of pictures and captions, classes."""
 
 import math
 
@@ -11,7 +11,7 @@ from tinydiff.backend import asarray, to_numpy
 from tinydiff.images import to_float
 from tinydiff.models.clip import COLDEST
 from tinydiff.training import checkpoint
-from tinydiff.unclip import Matcher, is_first
+from tinydiff.unclip import Matcher
 from tinydiff.unclip.matcher import BATCH, on_sphere
 
 CAPTIONS = ["a red circle", "a blue square", "a red square", "two", "blue circle a red"]
@@ -59,19 +59,6 @@ def test_classes_are_where_the_mean_of_their_captions_points(cold):
     np.testing.assert_allclose(made.classify(x, classes), expected, rtol=1e-4, atol=1e-30)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_retrieval_by_brute_force(seed):
-    rng = np.random.default_rng(seed)
-    answers = rng.standard_normal((20, 4)) * rng.uniform(0.1, 5, (20, 1))  # length says nothing
-    queries = answers + rng.standard_normal((20, 4))
-    found = []
-    for i, q in enumerate(queries):
-        angles = [math.acos(q @ a / math.sqrt((q @ q) * (a @ a))) for a in answers]
-        found.append(angles.index(min(angles)) == i)
-    assert 0 < sum(found) < 20
-    assert is_first(queries, answers).tolist() == found
-
-
 def test_comes_back_from_a_checkpoint(tmp_path):
     made = matcher()
     state = {"settings": {**made.settings, "steps": 2}, "step": 2, "ema": None}
@@ -91,7 +78,6 @@ def test_comes_back_from_a_checkpoint(tmp_path):
         (lambda: matcher().of_images(pictures()[:, :4]), "expected sides of 8|H and W"),
         (lambda: matcher().of_images(to_float(pictures()) * 3), r"expected floats in \[−1, 1\]"),
         (lambda: matcher().classify(pictures(), [["a"], []]), "captions: expected at least one"),
-        (lambda: is_first(np.ones((2, 3)), np.ones((3, 3))), r"queries like answers, \(N, d\)"),
     ],
 )
 def test_refuses(ask, message):

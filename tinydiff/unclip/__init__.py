@@ -12,8 +12,9 @@ Source: A. Ramesh et al., "Hierarchical Text-Conditional Image Generation with C
 """
 
 from tinydiff.unclip.learning import Numbered, clip_learning, decoder_learning, prior_learning
-from tinydiff.unclip.matcher import Matcher, is_first
+from tinydiff.unclip.matcher import Matcher
 from tinydiff.unclip.prior import Prior
+from tinydiff.unclip.retrieval import found_among, is_first
 from tinydiff.unclip.unclip import UnCLIP
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "UnCLIP",
     "clip_learning",
     "decoder_learning",
+    "found_among",
     "is_first",
     "prior_learning",
 ]

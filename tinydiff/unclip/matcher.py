@@ -91,16 +91,3 @@ class Matcher(Part):
 def on_sphere(z: np.ndarray) -> np.ndarray:
     """z (…, d), as long as vectors are here: √d"""
     return z / np.sqrt((z**2).mean(axis=-1, keepdims=True))
-
-
-def is_first(queries: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """For each of the queries (N, d), whether of the answers (N, d) its own is the nearest: (N,)
-
-    Near is what points the same way.  Raises ValueError unless there are as many.
-    """
-    if queries.ndim != 2 or queries.shape != answers.shape:
-        raise ValueError(
-            f"expected queries like answers, (N, d), got {queries.shape}, {answers.shape}"
-        )
-    alike = on_sphere(queries) @ on_sphere(answers).T
-    return alike.argmax(axis=1) == np.arange(len(queries))
