@@ -24,6 +24,7 @@ import numpy as np
 from tinydiff import data, images, metrics, plots, vision
 from tinydiff.commandline import parser, run, run_folder, tell, whole
 from tinydiff.diffusion import Pipeline, SuperResolution, draw_cascade
+from tinydiff.training import check_settings
 
 SCALES, THRESHOLDS = (1.0, 2.0, 4.0, 8.0), {"clamped": None, "thresholded": 0.95}
 LEVELS = 0.0, 0.05, 0.1, 0.15, 0.2, 0.25
@@ -49,6 +50,7 @@ def main() -> None:
             "32-plain": SuperResolution,
         }.items()
     )
+    check_settings(base.settings, "world", "pairs")
     world = data.World(**base.settings["world"])
     _, captions = data.pairs_of(world, seed=base.settings["pairs"])
     captions = np.random.default_rng(args.seed).choice(captions, args.count).tolist()

@@ -68,7 +68,8 @@ def main() -> None:
     else:
         pipeline = Pipeline.load(args.checkpoint, example="examples/text_to_image.py")
     if pipeline.tokenizer is None:
-        raise ValueError(f"{args.checkpoint}: the model was told no captions when it learned")
+        path = args.checkpoint or folder
+        raise ValueError(f"{path}: the model was told no captions when it learned")
     asked = [caption for caption in captions for _ in range(args.count)]
     drawn = draw(pipeline, asked, args.guidance, args.seed)
     table = images.labelled_grid(drawn, [""] * args.count, captions, scale=3)

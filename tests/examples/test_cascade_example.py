@@ -177,3 +177,12 @@ def test_the_ablation_needs_a_finished_cascade(learned, here):
     state = training.load(learned[0] / "16" / "checkpoint.npz")
     training.save(here / "runs" / "cascade" / "16" / "checkpoint.npz", {**state, "step": 1})
     assert "is half trained, 1 of 2 steps" in call(small_ablation()).error()
+
+
+def test_the_ablation_refuses_a_cascade_of_something_else(learned, here):
+    for name in STAGES:
+        state = training.load(learned[0] / name / "checkpoint.npz")
+        settings = {key: value for key, value in state["settings"].items() if key != "world"}
+        training.save(here / name / "checkpoint.npz", {**state, "settings": settings})
+    error = call(small_ablation(), "--cascade", here, "--out", here / "out").error()
+    assert "settings: they lack world; expected world, pairs" in error

@@ -159,6 +159,12 @@ def test_refuses_in_one_sentence_and_trains_nothing(command, message, learned, r
     assert everything_in(here) == {"text.npz"}
 
 
+def test_a_run_of_another_kind_in_its_folder_is_named(runs, here):
+    (here / "text-to-image").symlink_to(runs.labelled)
+    error = call(small(), "a red circle", "--out", ".").error()
+    assert "text_to_image.py: text-to-image: the model was told no captions" in error
+
+
 def test_other_settings_are_another_run(learned, here):
     folder = here / "text-to-image"
     folder.mkdir()

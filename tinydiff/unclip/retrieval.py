@@ -4,7 +4,7 @@ Others have to say something else: as "a red circle above a blue square" and "a 
 red circle" say the same, both may be right.
 
 Source: A. Radford et al., "Learning Transferable Visual Models From Natural Language Supervision",
-2021, appendix E.
+2021, where it is image and text retrieval.
 """
 
 from __future__ import annotations
