@@ -174,8 +174,8 @@ def evaluate(unclip: UnCLIP, args) -> None:
         "pictures of captions": lambda: unclip.draw(captions, rng),
         "the same without the prior": lambda: unclip.decode(vectors, rng),
     }
-    for name, draw in drawn.items():  # Reader knows no sizes
-        told = vision.what_is_so(draw(), [c.replace("large ", "") for c in captions], TWO)
+    for name, draw in drawn.items():
+        told = vision.what_is_so(draw(), captions, ONE)
         found = {aspect: metrics.share(getattr(told, aspect)) for aspect in ASPECTS}
         print(f"{name}: " + ", ".join(f"{aspect} {e:.1%}" for aspect, e in found.items()))
 

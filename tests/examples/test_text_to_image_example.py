@@ -76,7 +76,7 @@ def test_a_half_trained_run_is_gone_on_with(here):
                 raise Tired
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["tinydiff.training.complete"], "train", two_steps)
+        patch.setattr(training.whole_run, "train", two_steps)
         assert call(module, *FEW, "--out", ".").status != 0
     ended = call(small(), *FEW, "--out", ".")
     assert "is half trained: it is trained on now" in ended.out

@@ -84,6 +84,8 @@ SQUARE_LEFT_OF_CIRCLE = scene(("square", RED, 2, 10), ("circle", BLUE, 18, 10))
         ("a blue square left of a red circle", (1, 1, 0, 0)),
         ("a red square left of a red circle", (0, 1, 0, 0)),
         ("a red square left of a blue square", (1, 0, 0, 0)),
+        ("a small red square left of a large blue circle", (1, 1, 1, 1)),
+        ("a small red square above a large blue circle", (1, 1, 1, 0)),
         ("a red square", (0, 0, 0, 0)),
         ("two red squares", (0, 0, 0, 0)),
     ],

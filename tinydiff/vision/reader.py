@@ -13,7 +13,7 @@ best, m being its centre and r what gives it its area: analysis by synthesis.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -147,15 +147,16 @@ class Told:
 def what_is_so(images: np.ndarray, captions: Sequence[str], world: World) -> Told:
     """Read the pictures, uint8 (N, H, W, 3), and compare: captions are about one thing or two.
 
-    Things of a caption have no size.  Raises ValueError where a caption is about something else, or
-    there are not as many as pictures.
+    How large things are is not looked at, whatever a caption says of it.  Raises ValueError where a
+    caption is about something else, or there are not as many as pictures.
     """
     if len(images) != len(captions):
         raise ValueError(f"captions: expected {len(images)}, one a picture, got {len(captions)}")
     reader = Reader(world)
     rows = []
     for image, caption in zip(images, captions, strict=True):
-        wanted, said = parse(caption)
+        told, said = parse(caption)
+        wanted = tuple(replace(thing, size="") for thing in told)
         seen = reader(image)
         same = [
             sorted(map(aspect, seen.things)) == sorted(map(aspect, wanted))
