@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tinydiff.data import World, shapes
-from tinydiff.data.captions import Thing, canonical, count, describe, parse
+from tinydiff.data import SIMPLE, World, shapes
+from tinydiff.data.captions import Thing, canonical, count, describe, parse, turned_round
 
 SMALL_RED_STAR = Thing("small", "red", "star")
 ORANGE_CROSS = Thing("", "orange", "cross")
@@ -125,3 +125,19 @@ def test_canonical_is_the_same_for_both_ways_to_say_how_two_things_lie():
     assert 2 * len({canonical(caption) for caption in pairs}) == len(pairs)
     with pytest.raises(ValueError, match="is not about one thing or two"):
         canonical("three red stars")
+
+
+def test_turned_round_captions_say_the_same():
+    """A share of those with "right of" or "below", and no others; which, the generator decides."""
+    captions = SIMPLE.captions()
+    turned = turned_round(captions, 0.6, np.random.default_rng(0))
+    assert [canonical(c) for c in turned] == [canonical(c) for c in captions]
+    changed = [c for c, other in zip(captions, turned, strict=True) if c != other]
+    assert {parse(c)[1] for c in changed} == {"right of", "below"}
+    could = [c for c in captions if parse(c)[1] in ("right of", "below")]
+    assert abs(len(changed) / len(could) - 0.6) < 0.05
+    assert turned_round(captions, 0, np.random.default_rng(0)) == captions
+    every = {parse(c)[1] for c in turned_round(captions, 1, np.random.default_rng(0))}
+    assert every == {"", "left of", "above"}
+    with pytest.raises(ValueError, match=r"share: expected a number in \[0, 1\], got 2"):
+        turned_round(captions, 2, np.random.default_rng(0))

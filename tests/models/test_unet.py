@@ -133,6 +133,7 @@ def test_it_starts_by_predicting_zero_from_blocks_that_do_nothing():
         ({"text": TEXT, "num_heads": 2, "patch": 2}, CAPTIONS, (8, 8), False),
         ({"embedding": 3}, np.array([[0.5, -1, 2], [0, 0, 0]]), (4, 4), False),
         ({"patch": 2, "num_heads": 2, "channel_mults": (2, 1)}, None, (8, 8), False),
+        ({"coordinates": True, "patch": 2, "channel_mults": (2, 1)}, None, (8, 12), False),
     ],
 )
 def test_gradients(settings, cond, size, one_by_one):
@@ -248,6 +249,19 @@ def test_a_patch_stem_is_the_same_network_on_unshuffled_pictures():
     inside = run(plain, ops.pixel_unshuffle(Tensor(x), factor=2).data, t, cond)
     shuffled = ops.pixel_shuffle(Tensor(asarray(inside)), factor=2).numpy()
     np.testing.assert_allclose(run(patched, x, t, cond), shuffled, atol=1e-12)
+
+
+def test_coordinates_are_two_channels_more():
+    """From the first row to the last, and the first column to the last, whatever the size."""
+    told, rows, columns = tiny(coordinates=True), 8, 12
+    plain = UNet(4, 2, **TINY).astype(np.float64)
+    plain.load_state_dict(told.state_dict())
+    x, t = pictures(2, (rows, columns)), [5, 6]
+    where = np.zeros((2, rows, columns, 2))
+    where[..., 0] = np.linspace(-1, 1, rows)[:, None]
+    where[..., 1] = np.linspace(-1, 1, columns)
+    given = asarray(np.concatenate([to_numpy(x), where], axis=3))
+    np.testing.assert_array_equal(run(told, x, t), run(plain, given, t))
 
 
 def test_self_attention_against_its_equation():

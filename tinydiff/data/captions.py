@@ -110,6 +110,28 @@ def canonical(caption: str) -> str:
     return min(ways)
 
 
+def turned_round(captions: Iterable[str], share: float, rng: np.random.Generator) -> list[str]:
+    """The same, but of those that say "right of" or "below" a share the other way round: "a blue
+    square below a red circle" becomes "a red circle above a blue square".
+
+    Which thing is to be where hangs on three words together, and none of them alone says a thing
+    about it: such a rule, a parity, is found only after long.  Where what is named first is mostly
+    left or above, that is soon learned, and the rest as the exception to it.  Raises ValueError
+    for sentences about more than two things, and a share that is none.
+
+    Source: E. Cornacchia and E. Mossel, "A Mathematical Model for Curriculum Learning for
+    Parities", 2023.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share: expected a number in [0, 1], got {share}")
+    return [
+        tell(things[::-1], REVERSE[said])
+        if said in ("right of", "below") and rng.random() < share
+        else caption
+        for caption, (things, said) in ((caption, parse(caption)) for caption in captions)
+    ]
+
+
 def relation(boxes: np.ndarray, covered: float = 0.0) -> str:
     """How the first of two things lies to the second, as told above.
 

@@ -48,6 +48,9 @@ class UNet(nn.Module):
     resample          "conv": stride-2 convolution down, nearest neighbour and convolution up;
                       "transpose": up by 4×4 transposed convolution of stride 2
     patch             a pixel-unshuffle stem: patch × patch pixels become the channels of one
+    coordinates       two channels more tell each place its row and its column, from −1 to 1
+                      (R. Liu et al., "An Intriguing Failing of Convolutional Neural Networks and
+                      the CoordConv Solution", 2018)
     times             how many numbers t tells of each image: t is (N, times) if it is more than
                       one, as where x holds several pictures, each with noise of its own level
     recompute         in training, keep what goes into each residual and attention block, and
@@ -75,6 +78,7 @@ class UNet(nn.Module):
         num_heads: int = 1,
         norm_groups: int = 32,
         patch: int = 1,
+        coordinates: bool = False,
         times: int = 1,
         recompute: bool = False,
     ):
@@ -135,7 +139,8 @@ class UNet(nn.Module):
 
         channels = base_channels
         seen = in_channels if map_classes is None else 2 * in_channels + map_classes
-        self.stem = nn.Conv2d(seen * patch**2, channels, 3, padding=1)
+        self.coordinates = coordinates
+        self.stem = nn.Conv2d(seen * patch**2 + 2 * coordinates, channels, 3, padding=1)
         skips = [channels]
         self.down = nn.ModuleList()
         for level, mult in enumerate(channel_mults):
@@ -186,6 +191,8 @@ class UNet(nn.Module):
             x = ops.concat([x, Tensor(m), class_means(x, m)])
         if self.patch > 1:
             x = ops.pixel_unshuffle(x, factor=self.patch)
+        if self.coordinates:
+            x = ops.concat([x, _coordinates(x)])
         h = self.stem(x)
         skips = [h]
         for level in self.down:
@@ -272,6 +279,14 @@ class _Level(nn.Module):
     def __init__(self, blocks: nn.ModuleList, resample: nn.Module | None):
         super().__init__()
         self.blocks, self.resample = blocks, resample
+
+
+def _coordinates(x: Tensor) -> Tensor:
+    """The row and the column of each place of x (N, H, W, C), from −1 to 1: (N, H, W, 2)"""
+    n, height, width, _ = x.shape
+    sides = (xp.linspace(-1, 1, side, dtype=x.dtype) for side in (height, width))
+    grid = xp.stack(xp.meshgrid(*sides, indexing="ij"), axis=-1)
+    return Tensor(xp.ascontiguousarray(xp.broadcast_to(grid, (n, height, width, 2))))
 
 
 def _apply(layer: nn.Module, told: tuple, *parts: Tensor) -> Tensor:
