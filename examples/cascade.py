@@ -30,6 +30,7 @@ import tinydiff as td
 from tinydiff import data, images, metrics, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
 from tinydiff.data import held_out
+from tinydiff.data.captions import turned_round
 from tinydiff.data.tokens import words_of
 from tinydiff.diffusion import Pipeline, SuperResolution, draw_cascade
 from tinydiff.diffusion.cascade import shrunk
@@ -51,20 +52,24 @@ SHOWN = (
 SIDES = 16, 32, 64
 NETWORK = {"num_res_blocks": 1, "resample": "transpose", "norm_groups": 8, "num_heads": 4}
 BASE = {"base_channels": 64, "channel_mults": (1,), "attention_levels": (0,), "patch": 2}
+BASE |= {"coordinates": True}
 LARGER = {"base_channels": 32, "channel_mults": (1, 2), "patch": 2}
 TEXT = {"text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4}}
+FROM_NOISE = {"schedule": ("linear", 1000), "weighting": "clip_snr"}
+ENLARGING = {"schedule": ("cosine", 1000), "weighting": "min_snr"}
+ENLARGING |= {"factor": 2, "augmentation": 0.25}
 STAGES = {  # the last is told no words: it can see what is what
-    16: {"unet": NETWORK | BASE | TEXT, "batch": 16, "steps": 6000},
+    16: {"unet": NETWORK | BASE | TEXT, "batch": 32, "steps": 5000, **FROM_NOISE},
     32: {
         "unet": NETWORK | LARGER | TEXT | {"attention_levels": (1,)},
-        **{"batch": 16, "steps": 3000, "factor": 2, "augmentation": 0.25},
+        **{"batch": 16, "steps": 3000, **ENLARGING},
     },
     64: {
         "unet": NETWORK | LARGER | {"attention_levels": ()},
-        **{"batch": 16, "steps": 1200, "factor": 2, "augmentation": 0.25},
+        **{"batch": 16, "steps": 1200, **ENLARGING},
     },
 }
-OBJECTIVE = {"schedule": ("cosine", 1000), "prediction": "x0", "weighting": "min_snr"}
+TURNED = 0.6  # of the sentences with "right of" or "below", to make those words the exception
 LR = 2e-3
 SAMPLING = (  # of each stage
     {"sampler": "ddim", "steps": 25, "threshold": 0.95},
@@ -120,9 +125,9 @@ def trained(folder: Path, side: int, args, *, plain: bool = False) -> Pipeline:
     """The stage that draws pictures of this side, trained to its end; plain: without noise."""
     recipe = STAGES[side] | ({"augmentation": 0.0} if plain else {})
     words = WORDS if "text" in recipe["unet"] else None
-    settings = {"data": "shapes", "scenes": args.scenes, "pairs": PAIRS}
+    settings = {"data": "shapes", "scenes": args.scenes, "pairs": PAIRS, "turned": TURNED}
     settings |= {"world": dataclasses.asdict(WORLD), "words": words, "classes": ()}
-    settings |= {"image": (side, side, 3), "lr": LR, "seed": args.seed, **OBJECTIVE}
+    settings |= {"image": (side, side, 3), "lr": LR, "seed": args.seed, "prediction": "x0"}
     settings |= {**recipe, "steps": args.steps or recipe["steps"]}
     kind = SuperResolution if "factor" in recipe else Pipeline
     folder = folder / (f"{side}-plain" if plain else str(side))
@@ -152,7 +157,8 @@ def scenes(count: int) -> data.Dataset:
     """What all stages learn from: each sentence is a class of pictures."""
     keep = lambda caption: not held_out(caption, seed=PAIRS)
     drawn = data.shapes("train", count, side=SIDES[-1], objects=(1, 2), world=WORLD, keep=keep)
-    return drawn.by_caption()
+    said = turned_round(drawn.captions, TURNED, np.random.default_rng(0))
+    return dataclasses.replace(drawn, captions=tuple(said)).by_caption()
 
 
 def evaluate(stages, folder: Path, args) -> None:
