@@ -138,6 +138,20 @@ def test_compares_runs(runs):
     assert pixels(out / "latent-or-pixel.png").shape[0] > 3 * 34
 
 
+def test_a_run_is_compared_by_the_steps_it_has_taken(tmp_path):
+    train = training.train
+
+    def two_steps(trainer, steps, *given, **settings):
+        return train(trainer, 2, *given, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "train", two_steps)
+        assert call(small_latent(), *FEW, "--pixels", "--out", tmp_path).status == 0
+    half = tmp_path / "pixel-diffusion"
+    ended = call(small_latent(), "--compare", half, "--count", 40, "--out", tmp_path)
+    assert re.search(r"^pixel-diffusion: 2 steps of \d+ ms", ended.out, re.MULTILINE), ended
+
+
 def test_refuses_in_one_sentence(runs, autoencoder, here):
     no_autoencoder = call(small_latent(), *FEW).error()
     assert "runs/autoencoder-kl-adversary/checkpoint.npz does not exist" in no_autoencoder
@@ -151,6 +165,10 @@ def test_refuses_in_one_sentence(runs, autoencoder, here):
     assert "nothing/checkpoint.npz does not exist" in missing
     wrong = call(small_latent(), "--compare", autoencoder.parent).error()
     assert "a checkpoint, but not a diffusion model's" in wrong
-    assert everything_in(here) == {"half.npz"}
+    state = training.load(other)
+    training.save("checkpoint.npz", {**state, "settings": {**state["settings"], "image": (8, 8, 3)}})
+    small = call(small_latent(), "--compare", other.parent, ".").error()
+    assert small.endswith("draws pictures (8, 8, 3), not scenes of 32 × 32")
+    assert everything_in(here) == {"half.npz", "checkpoint.npz"}
     options = ("--autoencoder", autoencoder, "--out", runs[0], "--steps", 4, "--scenes", 6)
     assert "steps is 4, was 3" in call(small_latent(), *options).error()
