@@ -166,7 +166,8 @@ def test_refuses_in_one_sentence(runs, autoencoder, here):
     wrong = call(small_latent(), "--compare", autoencoder.parent).error()
     assert "a checkpoint, but not a diffusion model's" in wrong
     state = training.load(other)
-    training.save("checkpoint.npz", {**state, "settings": {**state["settings"], "image": (8, 8, 3)}})
+    state["settings"]["image"] = (8, 8, 3)
+    training.save("checkpoint.npz", state)
     small = call(small_latent(), "--compare", other.parent, ".").error()
     assert small.endswith("draws pictures (8, 8, 3), not scenes of 32 × 32")
     assert everything_in(here) == {"half.npz", "checkpoint.npz"}
