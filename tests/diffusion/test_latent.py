@@ -214,7 +214,7 @@ def test_refusals(tmp_path):
         batches = data.Batches(data.Dataset("noise", IMAGES), 4, **settings)
         with pytest.raises(ValueError, match="batches: expected no shift and no pad"):
             LatentBatches(batches, pipeline())
-    with pytest.raises(ValueError, match="threshold is 0.9, but latents have no bounds"):
+    with pytest.raises(ValueError, match=r"threshold is 0\.9, but latents have no bounds"):
         pipeline().draw(1, steps=2, threshold=0.9)
     with pytest.raises(ValueError, match="they lack compressor"):
         LatentPipeline({k: v for k, v in SETTINGS.items() if k != "compressor"})
