@@ -75,8 +75,9 @@ def main() -> None:
         bits = compressor.bits(test.images).mean()
         print(f"{name:>8}: {quality}, Fréchet distance {distance:.4f}, {bits:,.0f} bits a scene")
         rows[name] = again[:SHOWN]
-    save_rows(folder / "reconstructions.png", rows)
-    save_rows(folder / "latents.png", latents(compressor, rows["scene"], args.seed))
+    images.save_png(folder / "reconstructions.png", images.labelled_rows(rows))
+    rows = latents(compressor, test.images[:SHOWN], args.seed)
+    images.save_png(folder / "latents.png", images.labelled_rows(rows))
     print(f"See reconstructions.png, latents.png and loss.png in {folder}.")
 
 
@@ -89,21 +90,18 @@ def trained(
         batches = data.Batches(scenes, BATCH, seed=settings["seed"], flip=True)
         vgg = before and metrics.scene_classifier(out / "looks-scenes", seed=1).model
         td.seed(settings["seed"])
-        model, terms = Compressor(settings).model, {"cost_weight": settings["cost_weight"]}
+        made, terms = Compressor(settings), {"cost_weight": settings["cost_weight"]}
         if before:
-            model.load_state_dict(before.model.state_dict())
+            made.model.load_state_dict(before.model.state_dict())
             discriminator = models.PatchDiscriminator(3, **DISCRIMINATOR)
             terms |= {"adversary": Adversary(discriminator, **settings["adversary"])}
             terms |= {"perceptual": PerceptualDistance(vgg), "perceptual_weight": LOOKS}
         else:
-            whiten(model, batches[0][0])
-        loss = AutoencoderLoss(model, **terms)
-        recipe = {"lr": settings["lr"], "steps": settings["steps"], "states": loss.states}
-        trainer = training.one_cycle_trainer(model, loss, batches, **recipe)
-        print(f"{folder.name}: {len(scenes)} scenes, {model.num_parameters():,} parameters")
-        for _ in training.train(trainer, settings["steps"], folder, settings=settings):
-            pass
-        training.save_loss(folder, "nats a scene")
+            whiten(made.model, batches[0][0])
+        print(f"{folder.name}: {len(scenes)} scenes, {made.model.num_parameters():,} parameters")
+        loss = AutoencoderLoss(made.model, **terms)
+        recipe = {"averaged": 20, "clip": None, "states": loss.states}
+        training.complete(made, loss, batches, folder, title="nats a scene", **recipe)
     print(f"{folder.name}: trained {training.minutes(folder, BATCH):.1f} minutes")
     return Compressor.load(folder / "checkpoint.npz")
 
@@ -122,12 +120,6 @@ def latents(compressor: Compressor, scenes: np.ndarray, seed: int) -> dict[str, 
     noise = np.random.default_rng(seed).standard_normal(z.shape, dtype=np.float32)
     noise = compressor.decode(mean + spread * noise)
     return rows | {"pixels mixed": mixed, "latents mixed": between, "noise decoded": noise}
-
-
-def save_rows(target: Path, rows: dict[str, np.ndarray]) -> None:
-    """A table of pictures, a row of them for each name"""
-    table = np.concatenate(list(rows.values()))
-    images.save_png(target, images.labelled_grid(table, [""] * SHOWN, list(rows)))
 
 
 def there_and_back(checkpoint: Path, file: Path) -> None:

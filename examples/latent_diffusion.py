@@ -54,14 +54,13 @@ def main() -> None:
     if compressor:
         settings |= {"compressor": compressor.settings}
     if not training.is_finished(folder, settings):
-        train(folder, settings, compressor)
-        training.save_loss(folder, f"squared error of x_0, weighed, in {space}s")
+        train(folder, settings, compressor, f"squared error of x_0, weighed, in {space}s")
     print(f"trained {training.minutes(folder, BATCH):.1f} minutes")
     draw(folder, args.seed)
     print(f"See samples.png, denoising.gif and loss.png in {folder}.")
 
 
-def train(folder: Path, settings: dict, compressor: Compressor | None) -> None:
+def train(folder: Path, settings: dict, compressor: Compressor | None, title: str) -> None:
     """Train a diffusion model of latents, or, without a compressor, of pixels."""
     td.seed(settings["seed"])
     scenes = data.shapes("train", settings["scenes"], side=SIDE, objects=OBJECTS)
@@ -72,14 +71,10 @@ def train(folder: Path, settings: dict, compressor: Compressor | None) -> None:
         pipeline.measure_scale(batches[0][0])
         batches = LatentBatches(batches, pipeline)
         print(f"latents {pipeline.shape}, times {float(pipeline.model.scale):.3f}")
-    model, steps = pipeline.model, settings["steps"]
     loss = lambda x, *_: pipeline.training_loss(x, weighting=settings["weighting"])
-    recipe = {"lr": settings["lr"], "steps": steps, "averaged": 5, "clip": 1.0}
-    trainer = training.one_cycle_trainer(model, loss, batches, **recipe)
-    learned = sum(p.size for p in model.parameters() if p.requires_grad)
+    learned = sum(p.size for p in pipeline.model.parameters() if p.requires_grad)
     print(f"{len(scenes)} scenes, {learned:,} parameters to learn")
-    for _ in training.train(trainer, steps, folder, settings=settings):
-        pass
+    training.complete(pipeline, loss, batches, folder, title=title)
 
 
 def draw(folder: Path, seed: int) -> None:

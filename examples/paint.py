@@ -60,14 +60,15 @@ def main() -> None:
     painters = {kind: trained(kind, n, args) for kind, n in zip(LR, args.steps, strict=True)}
     if mine is None:
         test = scenes_of("test", SHOWN)
-        maps, columns = maps_of(test), [""] * SHOWN
+        maps, columns = maps_of(test), ()
         rows = {"map": PALETTE.paint(maps), "scene": test.images}
         rows |= {kind: draw(maps, args.seed) for kind, draw in painters.items()}
     else:
         maps, columns = mine[None].repeat(args.count, axis=0), ["map", *[""] * args.count]
         rows = {k: [PALETTE.paint(mine), *draw(maps, args.seed)] for k, draw in painters.items()}
-    name = "painted.png" if mine is None else f"{args.map.stem}-painted.png"
-    save_rows(folder / name, rows, columns)
+    target = folder / ("painted.png" if mine is None else f"{args.map.stem}-painted.png")
+    images.save_png(target, images.labelled_rows(rows, columns))
+    print(f"See {target}.")
     if judge:
         evaluate(painters, judge, folder, args)
 
@@ -78,13 +79,6 @@ def scenes_of(split: str, count: int) -> data.Scenes:
 
 def maps_of(scenes: data.Scenes) -> np.ndarray:
     return data.semantic_masks(scenes.labels, scenes.instances)
-
-
-def save_rows(target: Path, rows: dict, columns: list[str]) -> None:
-    """A table of pictures, a row of them for each name"""
-    table = images.labelled_grid(np.concatenate(list(rows.values())), columns, list(rows))
-    images.save_png(target, table)
-    print(f"See {target}.")
 
 
 def trained(kind: str, steps: int, args):
@@ -110,12 +104,12 @@ def trained(kind: str, steps: int, args):
 
 
 def train(made: Pipeline | Painter, folder: Path, settings: dict) -> None:
-    model, states = made.model, {}
+    states = {}
     if isinstance(made, Pipeline):
         told = lambda x, maps, _: made.training_loss(x, cond=maps)
     else:
         discriminator = models.PatchDiscriminator(3 + 1 + len(CLASSES), **DISCRIMINATOR)
-        told = SpadeLoss(model, Adversary(discriminator, **ADVERSARY))
+        told = SpadeLoss(made.model, Adversary(discriminator, **ADVERSARY))
         states = told.states
 
     def loss(x, labels, boxes, instances) -> td.Tensor:
@@ -123,11 +117,8 @@ def train(made: Pipeline | Painter, folder: Path, settings: dict) -> None:
 
     scenes = scenes_of("train", settings["scenes"])
     batches = data.Batches(scenes, BATCH, seed=settings["seed"], flip=True)
-    recipe = {"lr": settings["lr"], "steps": settings["steps"], "averaged": 5, "clip": 1.0}
-    trainer = training.one_cycle_trainer(model, loss, batches, states=states, **recipe)
-    print(f"{len(scenes)} scenes, {model.num_parameters():,} parameters")
-    for _ in training.train(trainer, settings["steps"], folder, settings=settings):
-        pass
+    print(f"{len(scenes)} scenes, {made.model.num_parameters():,} parameters")
+    training.complete(made, loss, batches, folder, title=None, states=states)
 
 
 def evaluate(painters: dict, judge: vision.Segmenter, folder: Path, args) -> None:
@@ -149,7 +140,8 @@ def evaluate(painters: dict, judge: vision.Segmenter, folder: Path, args) -> Non
         print(told)
         print("  " + ", ".join(f"{n} {v:.2f}" for n, v in zip(PALETTE.names, iou, strict=True)))
         rows |= {name: drawn[shown], f"found in {name}": PALETTE.paint(found[shown])}
-    save_rows(folder / "found.png", rows, [""] * SHOWN)
+    images.save_png(folder / "found.png", images.labelled_rows(rows))
+    print(f"See {folder / 'found.png'}.")
 
 
 def write_palette(folder: Path) -> None:

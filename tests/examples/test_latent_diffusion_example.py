@@ -14,6 +14,7 @@ import tinydiff as td
 from tinydiff import data, training
 from tinydiff.autoencoding import Compressor
 from tinydiff.diffusion import LatentPipeline, Pipeline
+from tinydiff.training import whole_run
 
 SIDE, SHOWN = 32, 4
 FILES = {"samples.png", "denoising.gif", "loss.png", "log.jsonl", "checkpoint.npz"}
@@ -115,7 +116,7 @@ def test_stopped_and_gone_on_with_it_ends_the_same(runs, autoencoder, tmp_path):
                 os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "train", stopped)
+        patch.setattr(whole_run, "train", stopped)
         assert "after step 2 of 3" in call(small_latent(), *options).error()
     assert call(small_latent(), *options).status == 0
     for name in ("checkpoint.npz", "samples.png"):
@@ -145,7 +146,7 @@ def test_a_run_is_compared_by_the_steps_it_has_taken(tmp_path):
         return train(trainer, 2, *given, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "train", two_steps)
+        patch.setattr(whole_run, "train", two_steps)
         assert call(small_latent(), *FEW, "--pixels", "--out", tmp_path).status == 0
     half = tmp_path / "pixel-diffusion"
     ended = call(small_latent(), "--compare", half, "--count", 40, "--out", tmp_path)
