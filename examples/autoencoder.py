@@ -57,31 +57,27 @@ def main() -> None:
     folder = run_folder(args, f"autoencoder-{args.kind}")
     kind, network, cost_weight, adversary = KINDS[args.kind]
     settings = {"data": "shapes", "scenes": args.scenes, "objects": OBJECTS, "kind": kind}
-    settings |= {
-        "image": (SIDE, SIDE, 3),
-        "autoencoder": network,
-        "cost_weight": cost_weight,
-    }
+    settings |= {"image": (SIDE, SIDE, 3), "autoencoder": network, "cost_weight": cost_weight}
     settings |= {"batch": BATCH, "lr": LR, "steps": args.steps, "seed": args.seed}
     found = {"without": trained(folder, settings, args.out)}
     if adversary:
         folder = folder.with_name(f"{folder.name}-adversary")
-        settings |= {"adversary": ADVERSARY, "looks": LOOKS, "steps": args.adversary_steps}
-        settings |= {"lr": LR / 2}
+        settings |= {"adversary": ADVERSARY, "looks": LOOKS}
+        settings |= {"steps": args.adversary_steps, "lr": LR / 2}
         found["with"] = trained(folder, settings, args.out, found["without"])
     test = data.shapes("test", args.test_scenes, side=SIDE, objects=OBJECTS)
     judge = metrics.scene_classifier(args.out / "classify-scenes", seed=0).model
-    real, rows = metrics.features(judge, test.images), [test.images[:SHOWN]]
+    real, rows = metrics.features(judge, test.images), {"scene": test.images[:SHOWN]}
     for name, compressor in found.items():
         again = compressor(test.images)
+        quality = f"PSNR {metrics.psnr(again, test.images):.2f} dB"
         distance = metrics.unbiased_frechet_distance(real, metrics.features(judge, again))
         bits = compressor.bits(test.images).mean()
-        quality = f"PSNR {metrics.psnr(again, test.images):.2f} dB"
         print(f"{name:>8}: {quality}, Fréchet distance {distance:.4f}, {bits:,.0f} bits a scene")
-        rows.append(again[:SHOWN])
-    table = images.labelled_grid(np.concatenate(rows), [""] * SHOWN, ("scene", *found))
-    images.save_png(folder / "reconstructions.png", table)
-    draw_latents(folder / "latents.png", compressor, test.images[:SHOWN], args.seed)
+        rows[name] = again[:SHOWN]
+    images.save_png(folder / "reconstructions.png", images.labelled_rows(rows))
+    rows = latents(compressor, test.images[:SHOWN], args.seed)
+    images.save_png(folder / "latents.png", images.labelled_rows(rows))
     print(f"See reconstructions.png, latents.png and loss.png in {folder}.")
 
 
@@ -94,42 +90,36 @@ def trained(
         batches = data.Batches(scenes, BATCH, seed=settings["seed"], flip=True)
         vgg = before and metrics.scene_classifier(out / "looks-scenes", seed=1).model
         td.seed(settings["seed"])
-        model, terms = Compressor(settings).model, {"cost_weight": settings["cost_weight"]}
+        made, terms = Compressor(settings), {"cost_weight": settings["cost_weight"]}
         if before:
-            model.load_state_dict(before.model.state_dict())
+            made.model.load_state_dict(before.model.state_dict())
             discriminator = models.PatchDiscriminator(3, **DISCRIMINATOR)
             terms |= {"adversary": Adversary(discriminator, **settings["adversary"])}
             terms |= {"perceptual": PerceptualDistance(vgg), "perceptual_weight": LOOKS}
         else:
-            whiten(model, batches[0][0])
-        loss = AutoencoderLoss(model, **terms)
-        recipe = {"lr": settings["lr"], "steps": settings["steps"], "states": loss.states}
-        trainer = training.one_cycle_trainer(model, loss, batches, **recipe)
-        print(f"{folder.name}: {len(scenes)} scenes, {model.num_parameters():,} parameters")
-        for _ in training.train(trainer, settings["steps"], folder, settings=settings):
-            pass
-        training.save_loss(folder, "nats a scene")
+            whiten(made.model, batches[0][0])
+        print(f"{folder.name}: {len(scenes)} scenes, {made.model.num_parameters():,} parameters")
+        loss = AutoencoderLoss(made.model, **terms)
+        recipe = {"averaged": 20, "clip": None, "states": loss.states}
+        training.complete(made, loss, batches, folder, title="nats a scene", **recipe)
     print(f"{folder.name}: trained {training.minutes(folder, BATCH):.1f} minutes")
     return Compressor.load(folder / "checkpoint.npz")
 
 
-def draw_latents(target: Path, compressor: Compressor, scenes: np.ndarray, seed: int) -> None:
+def latents(compressor: Compressor, scenes: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Latents as colours and one by one; from the first scene to the last; noise decoded."""
     z = compressor.encode(scenes)
     mean, spread = z.mean(axis=(0, 1, 2)), z.std(axis=(0, 1, 2))
     shades = images.to_uint8((z - mean) / (3 * spread))  # grey where it is as usual
     shades = shades.repeat(compressor.stride, axis=1).repeat(compressor.stride, axis=2)
-    channels = [shades[..., [c] * 3] for c in range(z.shape[3])]
+    rows = {"scene": scenes, "latents": shades[..., :3]}
+    rows |= {f"number {c + 1}": shades[..., [c] * 3] for c in range(z.shape[3])}
     share = np.linspace(0, 1, len(scenes), dtype=np.float32).reshape(-1, 1, 1, 1)
     mixed = np.rint((1 - share) * scenes[0] + share * scenes[-1]).astype(np.uint8)
     between = compressor.decode((1 - share) * z[0] + share * z[-1])
     noise = np.random.default_rng(seed).standard_normal(z.shape, dtype=np.float32)
     noise = compressor.decode(mean + spread * noise)
-    rows = {"scene": scenes, "latents": shades[..., :3]}
-    rows |= {f"number {c + 1}": channel for c, channel in enumerate(channels)}
-    rows |= {"pixels mixed": mixed, "latents mixed": between, "noise decoded": noise}
-    table = np.concatenate(list(rows.values()))
-    images.save_png(target, images.labelled_grid(table, [""] * len(scenes), tuple(rows)))
+    return rows | {"pixels mixed": mixed, "latents mixed": between, "noise decoded": noise}
 
 
 def there_and_back(checkpoint: Path, file: Path) -> None:

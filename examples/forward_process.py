@@ -134,15 +134,10 @@ def draw_plane(path: Path, schedule: NoiseSchedule, *three) -> None:
 
 def draw_on_plane(axes, schedule, film: np.ndarray, frame: int) -> None:
     """Each sample has the colour of the spiral it comes from, or is on its way to."""
-    side = np.linspace(-EDGE, EDGE, 120)
-    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-    heat = density(PLANE, grid, schedule, frame).reshape(120, 120)
-    axes.imshow(np.sqrt(heat), extent=(-EDGE, EDGE) * 2, origin="lower", cmap=HEAT, alpha=0.8)
     nearest = ((film[0, :, None] - PLANE.means) ** 2).sum(axis=2).argmin(axis=1)
-    colours = np.where(nearest < len(ARM), INK, SECOND)
-    axes.scatter(*film[frame].T, s=2.5, c=colours, linewidths=0)
-    axes.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), xticks=[-2, 0, 2], yticks=[-2, 0, 2])
-    axes.set_aspect("equal")
+    look = {"colours": np.where(nearest < len(ARM), INK, SECOND), "size": 2.5, "cells": 120}
+    plots.draw_points(axes, film[frame], lambda x: density(PLANE, x, schedule, frame), EDGE, **look)
+    axes.set(xticks=[-2, 0, 2], yticks=[-2, 0, 2])
 
 
 def draw_on_line(axes, schedule, film: np.ndarray, frame: int) -> None:

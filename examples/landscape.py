@@ -17,31 +17,23 @@ from pathlib import Path
 import numpy as np
 
 import tinydiff as td
-from tinydiff import data, images, optim, plots
+from tinydiff import data, images, plots
 from tinydiff.backend import asarray, to_numpy
 from tinydiff.commandline import number, parser, run, run_folder
 from tinydiff.diffusion.likelihood import bits_per_dim
 from tinydiff.diffusion.mixture import GaussianMixture
 from tinydiff.diffusion.ode_likelihood import bits_of_bytes
 from tinydiff.files import replacing
-from tinydiff.generative.build import BUILD, PLANE
-from tinydiff.training import Trainer, minutes, one_cycle_trainer, train
+from tinydiff.generative.build import BUILD, PLANE, RECIPES, trainer_of
+from tinydiff.training import minutes, train
 
 DATA = data.MNIST_LIKE
 ARC = np.linspace(0, np.pi, 16)
 MOON = np.stack([np.cos(ARC) - 0.5, np.sin(ARC) - 0.25], axis=1) / 1.75
 MOONS = GaussianMixture(np.ones(32), np.concatenate([MOON, -MOON]), 0.05)
 TESTED, POINTS, DIGITS = 500, 2000, 20  # pictures with a likelihood; points and digits drawn
-EDGE, INK, HEAT = 1.1, "#c8431a", "Blues"  # of the plane: shown up to there, and its colours
+EDGE, INK = 1.1, "#c8431a"  # of the plane: shown up to there; colour of points
 
-RECIPES = {  # for points, and for digits: pictures a step, learning rate, steps
-    "vae": ((256, 2e-3, 5000), (128, 2e-3, 4000)),
-    "gan": ((256, 1e-3, 4000), (64, 5e-4, 1500)),
-    "energy": ((256, 2e-3, 1000), (64, 5e-4, 700)),
-    "autoregressive": ((256, 4e-3, 3000), (32, 2e-3, 1500)),
-    "flow": ((256, 1e-3, 3000), (128, 1e-3, 1200)),
-    "diffusion": ((256, 2e-3, 8000), (64, 2e-3, 1500)),
-}
 IDEAS = {
     "vae": "codes z that a network guesses:\n$\\ln p \\geq E_q \\ln p(x|z) - KL(q\\,\\|\\,N)$",
     "gan": "draws what a critic\ntakes for real",
@@ -96,7 +88,7 @@ def learned(kind: str, recipe: tuple, dataset, test, folder: Path, args) -> dict
     td.seed(args.seed)
     model = BUILD[kind](dataset.images.shape[1:])
     print(f"{kind}, {dataset.name}: {model.num_parameters():,} parameters", flush=True)
-    trainer = trainer_of(kind, model, data.Batches(dataset, batch, seed=args.seed), lr, steps)
+    trainer = trainer_of(model, data.Batches(dataset, batch, seed=args.seed), lr, steps)
     for _ in train(trainer, steps, place, settings=settings, save_every=500):
         pass
     with trainer.ema.swapped():
@@ -105,17 +97,6 @@ def learned(kind: str, recipe: tuple, dataset, test, folder: Path, args) -> dict
     found |= dict(settings=settings, minutes=minutes(place, batch))
     td.save(place / "measured.npz", found)
     return found
-
-
-def trainer_of(kind: str, model, batches, lr: float, steps: int) -> Trainer:
-    def loss(x, labels):
-        return model.loss(x)
-
-    if kind != "gan":
-        return one_cycle_trainer(model, loss, batches, lr=lr, steps=steps, clip=1.0)
-    # Two players: what was right a while ago is so no more, hence the short memory.
-    optimiser = optim.Adam(model.parameters(), lr, betas=(0.5, 0.99))
-    return Trainer(model, loss, batches, optimiser, ema=optim.EMA(model, 0.999))
 
 
 def measured(model, test: data.Dataset, rng) -> dict:
@@ -153,32 +134,34 @@ def draw(path: Path, rows: dict, best: float, sets) -> None:
     """The data, and a row for each model"""
     figure = plots.new_figure(13, 2 * (1 + len(rows)))
     panels = figure.subplots(1 + len(rows), 4, width_ratios=[2.3, 2, 5, 3.1], squeeze=False)
-    side = np.linspace(-EDGE, EDGE, 200)
-    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-    heat = np.exp(to_numpy(MOONS.log_density(asarray(grid)))).reshape(200, 200)
     truth = [s[1].images[:count] for s, count in zip(sets, (TESTED, DIGITS), strict=True)]
-    data_row = ("data", "what they learn from", truth, f"points: {best:.3f} bits/dim, exact")
-    all_rows = [data_row]
-    for kind, two in rows.items():
-        text = "\n".join(
+    told = f"points: {best:.3f} bits/dim, exact"
+    draw_row(panels[0], "data", "what they learn from", *truth, told)
+    for row, (kind, two) in zip(panels[1:], rows.items(), strict=True):
+        told = "\n".join(
             f"{name}: {cost(found)}\n   {found['minutes']:.1f} min, {found['parameters']:,} "
             f"parameters,\n   evaluations for one: {found['evaluations']}"
             for name, found in zip(("points", "digits"), two, strict=True)
         )
-        all_rows.append((kind, IDEAS[kind], [found["samples"] for found in two], text))
-    for (left, plane, digits, right), (name, idea, (xy, pictures), text) in zip(
-        panels, all_rows, strict=True
-    ):
-        for axes in (left, digits, right):
-            axes.axis("off")
-        left.text(0, 0.68, name, fontsize=15, weight="bold", va="center")
-        left.text(0, 0.5, idea, fontsize=10, va="top")
-        right.text(0, 0.5, text, fontsize=10, va="center")
-        plane.imshow(np.sqrt(heat), extent=(-EDGE, EDGE) * 2, origin="lower", cmap=HEAT, alpha=0.8)
-        plane.scatter(*images.to_float(xy).reshape(-1, 2).T, s=2, c=INK, linewidths=0)
-        plane.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), xticks=[], yticks=[])
-        digits.imshow(images.grid(pictures, 10)[..., 0], cmap="gray", vmin=0, vmax=255)
+        draw_row(row, kind, IDEAS[kind], *(found["samples"] for found in two), told)
     plots.save_figure(path, figure)
+
+
+def draw_row(row, name: str, idea: str, xy: np.ndarray, digits: np.ndarray, told: str) -> None:
+    """What it is called, points over the true density, digits, and what is to be said"""
+    left, plane, right, last = row
+    for axes in (left, right, last):
+        axes.axis("off")
+    left.text(0, 0.68, name, fontsize=15, weight="bold", va="center")
+    left.text(0, 0.5, idea, fontsize=10, va="top")
+    last.text(0, 0.5, told, fontsize=10, va="center")
+    plots.draw_points(plane, images.to_float(xy).reshape(-1, 2), density, EDGE, colours=INK)
+    plane.set(xticks=[], yticks=[])
+    right.imshow(images.grid(digits, 10)[..., 0], cmap="gray", vmin=0, vmax=255)
+
+
+def density(points: np.ndarray) -> np.ndarray:
+    return np.exp(to_numpy(MOONS.log_density(asarray(points))))
 
 
 def parse_arguments():

@@ -45,25 +45,22 @@ def main() -> None:
     plots.require()
     space = "pixel" if args.pixels else "latent"
     folder = run_folder(args, f"{space}-diffusion")
+    unet = {**UNET, "patch": PATCH} if args.pixels else UNET
     settings = {"data": "shapes", "scenes": args.scenes, "objects": OBJECTS, "classes": ()}
-    settings |= {
-        "image": (SIDE, SIDE, 3),
-        "unet": {**UNET, "patch": PATCH} if args.pixels else UNET,
-    }
-    settings |= {"schedule": ("cosine", 1000), "batch": BATCH, "lr": LR, **OBJECTIVE}
+    settings |= {"image": (SIDE, SIDE, 3), "unet": unet, "schedule": ("cosine", 1000)}
+    settings |= {"batch": BATCH, "lr": LR, **OBJECTIVE}
     settings |= {"steps": args.steps or STEPS[space], "seed": args.seed}
     compressor = None if args.pixels else Compressor.load(args.autoencoder, finished=True)
     if compressor:
         settings |= {"compressor": compressor.settings}
     if not training.is_finished(folder, settings):
-        train(folder, settings, compressor)
-        training.save_loss(folder, f"squared error of x_0, weighed, in {space}s")
+        train(folder, settings, compressor, f"squared error of x_0, weighed, in {space}s")
     print(f"trained {training.minutes(folder, BATCH):.1f} minutes")
     draw(folder, args.seed)
     print(f"See samples.png, denoising.gif and loss.png in {folder}.")
 
 
-def train(folder: Path, settings: dict, compressor: Compressor | None) -> None:
+def train(folder: Path, settings: dict, compressor: Compressor | None, title: str) -> None:
     """Train a diffusion model of latents, or, without a compressor, of pixels."""
     td.seed(settings["seed"])
     scenes = data.shapes("train", settings["scenes"], side=SIDE, objects=OBJECTS)
@@ -74,20 +71,10 @@ def train(folder: Path, settings: dict, compressor: Compressor | None) -> None:
         pipeline.measure_scale(batches[0][0])
         batches = LatentBatches(batches, pipeline)
         print(f"latents {pipeline.shape}, times {float(pipeline.model.scale):.3f}")
-    model, steps = pipeline.model, settings["steps"]
-    trainer = training.one_cycle_trainer(
-        model,
-        lambda x, *_: pipeline.diffusion.training_loss(model, x, weighting=settings["weighting"]),
-        batches,
-        lr=LR,
-        steps=steps,
-        averaged=5,
-        clip=1.0,
-    )
-    learned = sum(p.size for p in model.parameters() if p.requires_grad)
+    loss = lambda x, *_: pipeline.training_loss(x, weighting=settings["weighting"])
+    learned = sum(p.size for p in pipeline.model.parameters() if p.requires_grad)
     print(f"{len(scenes)} scenes, {learned:,} parameters to learn")
-    for _ in training.train(trainer, steps, folder, settings=settings):
-        pass
+    training.complete(pipeline, loss, batches, folder, title=title)
 
 
 def draw(folder: Path, seed: int) -> None:
@@ -105,8 +92,12 @@ def draw(folder: Path, seed: int) -> None:
 def compare(args) -> None:
     """How fast and how good are several runs?"""
     check_writable(args.out)
-    example = {"example": "examples/latent_diffusion.py"}
-    pipelines = {run: load_pipeline(run / "checkpoint.npz", **example) for run in args.compare}
+    example, pipelines = "examples/latent_diffusion.py", {}
+    for folder in args.compare:
+        pipelines[folder] = load_pipeline(folder / "checkpoint.npz", example=example)
+        image = pipelines[folder].image
+        if image != (SIDE, SIDE, 3):
+            raise ValueError(f"{folder} draws pictures {image}, not scenes of {SIDE} × {SIDE}")
     judge = metrics.scene_classifier(args.out / "classify-scenes", seed=0).model
     test = data.shapes("test", args.count, side=SIDE, objects=OBJECTS)
     real, rows = metrics.features(judge, test.images), [test.images[:SHOWN]]
@@ -116,13 +107,14 @@ def compare(args) -> None:
         return f"Fréchet distance {metrics.unbiased_frechet_distance(real, found):.4f}"
 
     for folder, pipeline in pipelines.items():
-        minutes, steps = training.minutes(folder, BATCH), pipeline.settings["steps"]
+        minutes = training.minutes(folder, pipeline.settings["batch"])
+        steps = len(training.read_log(folder / "log.jsonl"))
         began = time.perf_counter()
         rng = np.random.default_rng(args.seed)
         drawn = pipeline.draw(args.count, rng=rng, progress=True, **SAMPLING)
         ms = 1000 * (time.perf_counter() - began) / args.count
-        print(f"{folder.name}: {steps} steps of {60_000 * minutes / steps:.0f} ms, ", end="")
-        print(f"{minutes:.1f} minutes; {ms:.0f} ms a scene; {distance(drawn)}")
+        took = f"{steps} steps of {60_000 * minutes / steps:.0f} ms, {minutes:.1f} minutes"
+        print(f"{folder.name}: {took}; {ms:.0f} ms a scene; {distance(drawn)}")
         if isinstance(pipeline, LatentPipeline):
             print(f"  its autoencoder alone: {distance(pipeline.compressor(test.images))}")
         rows.append(drawn[:SHOWN])

@@ -57,23 +57,17 @@ def main() -> None:
         return
     mine = None if args.map is None else PALETTE.read(args.map, SIDE)
     judge = vision.Segmenter.load(args.segmenter) if args.evaluate else None
-    painters = {
-        kind: trained(kind, steps, args) for kind, steps in zip(LR, args.steps, strict=True)
-    }
-    if mine is not None:
-        several = mine[None].repeat(args.count, axis=0)
-        drawn = [draw(several, args.seed) for draw in painters.values()]
-        rows = np.stack([np.concatenate([PALETTE.paint(mine)[None], row]) for row in drawn])
-        target = folder / f"{args.map.stem}-painted.png"
-        columns = ("map", *[""] * args.count)
-    else:
+    painters = {kind: trained(kind, n, args) for kind, n in zip(LR, args.steps, strict=True)}
+    if mine is None:
         test = scenes_of("test", SHOWN)
-        maps = data.semantic_masks(test.labels, test.instances)
-        drawn = [draw(maps, args.seed) for draw in painters.values()]
-        rows, target = np.stack([PALETTE.paint(maps), test.images, *drawn]), folder / "painted.png"
-        columns = [""] * SHOWN
-    names = (*(["map", "scene"] if mine is None else []), *painters)
-    images.save_png(target, images.labelled_grid(np.concatenate(rows), columns, names))
+        maps, columns = maps_of(test), ()
+        rows = {"map": PALETTE.paint(maps), "scene": test.images}
+        rows |= {kind: draw(maps, args.seed) for kind, draw in painters.items()}
+    else:
+        maps, columns = mine[None].repeat(args.count, axis=0), ["map", *[""] * args.count]
+        rows = {k: [PALETTE.paint(mine), *draw(maps, args.seed)] for k, draw in painters.items()}
+    target = folder / ("painted.png" if mine is None else f"{args.map.stem}-painted.png")
+    images.save_png(target, images.labelled_rows(rows, columns))
     print(f"See {target}.")
     if judge:
         evaluate(painters, judge, folder, args)
@@ -81,6 +75,10 @@ def main() -> None:
 
 def scenes_of(split: str, count: int) -> data.Scenes:
     return data.shapes(split, count, side=SIDE, objects=OBJECTS, world=WORLD)
+
+
+def maps_of(scenes: data.Scenes) -> np.ndarray:
+    return data.semantic_masks(scenes.labels, scenes.instances)
 
 
 def trained(kind: str, steps: int, args):
@@ -99,19 +97,19 @@ def trained(kind: str, steps: int, args):
     model = made.load(folder / "checkpoint.npz")
     if kind == "spade":
         some = scenes_of("train", LIKE)
-        like = some.images, data.semantic_masks(some.labels, some.instances), some.instances
+        like = some.images, maps_of(some), some.instances
         return lambda maps, seed: model.draw(maps, like=like, rng=np.random.default_rng(seed))
     told = {"guidance": args.guidance, "progress": True, **SAMPLING}
     return lambda maps, seed: model.draw(len(maps), maps, rng=np.random.default_rng(seed), **told)
 
 
 def train(made: Pipeline | Painter, folder: Path, settings: dict) -> None:
-    model, states = made.model, {}
+    states = {}
     if isinstance(made, Pipeline):
-        told = lambda x, maps, _: made.diffusion.training_loss(model, x, cond=maps)
+        told = lambda x, maps, _: made.training_loss(x, cond=maps)
     else:
         discriminator = models.PatchDiscriminator(3 + 1 + len(CLASSES), **DISCRIMINATOR)
-        told = SpadeLoss(model, Adversary(discriminator, **ADVERSARY))
+        told = SpadeLoss(made.model, Adversary(discriminator, **ADVERSARY))
         states = told.states
 
     def loss(x, labels, boxes, instances) -> td.Tensor:
@@ -119,17 +117,14 @@ def train(made: Pipeline | Painter, folder: Path, settings: dict) -> None:
 
     scenes = scenes_of("train", settings["scenes"])
     batches = data.Batches(scenes, BATCH, seed=settings["seed"], flip=True)
-    recipe = {"lr": settings["lr"], "steps": settings["steps"], "averaged": 5, "clip": 1.0}
-    trainer = training.one_cycle_trainer(model, loss, batches, states=states, **recipe)
-    print(f"{len(scenes)} scenes, {model.num_parameters():,} parameters")
-    for _ in training.train(trainer, settings["steps"], folder, settings=settings):
-        pass
+    print(f"{len(scenes)} scenes, {made.model.num_parameters():,} parameters")
+    training.complete(made, loss, batches, folder, title=None, states=states)
 
 
 def evaluate(painters: dict, judge: vision.Segmenter, folder: Path, args) -> None:
     """How much of a map is found in pictures of it, and are they like scenes?"""
-    test = scenes_of("test", args.pictures)
-    maps, shown = data.semantic_masks(test.labels, test.instances), slice(SHOWN)
+    test, shown = scenes_of("test", args.pictures), slice(SHOWN)
+    maps = maps_of(test)
     looks = metrics.scene_classifier(args.out / "classify-scenes", seed=0).model
     real, rows = metrics.features(looks, test.images), {"map": PALETTE.paint(maps[shown])}
     for name, draw in {"scene": lambda maps, seed: test.images, **painters}.items():
@@ -145,8 +140,7 @@ def evaluate(painters: dict, judge: vision.Segmenter, folder: Path, args) -> Non
         print(told)
         print("  " + ", ".join(f"{n} {v:.2f}" for n, v in zip(PALETTE.names, iou, strict=True)))
         rows |= {name: drawn[shown], f"found in {name}": PALETTE.paint(found[shown])}
-    table = np.concatenate(list(rows.values()))
-    images.save_png(folder / "found.png", images.labelled_grid(table, [""] * SHOWN, tuple(rows)))
+    images.save_png(folder / "found.png", images.labelled_rows(rows))
     print(f"See {folder / 'found.png'}.")
 
 
@@ -155,9 +149,7 @@ def write_palette(folder: Path) -> None:
     target = folder / "map.png"
     if target.exists():
         raise FileExistsError(f"{target} exists already: move it away for a new one")
-    some = scenes_of("test", 1)
-    mask = data.semantic_masks(some.labels, some.instances)[0]
-    images.save_png(target, PALETTE.paint(mask), scale=SCALE)
+    images.save_png(target, PALETTE.paint(maps_of(scenes_of("test", 1))[0]), scale=SCALE)
     images.save_png(folder / "palette.png", vision.draw_names(CLASSES, SCALE * SIDE))
     print(f"Paint on {target}.  Its colours, see {folder / 'palette.png'}: {PALETTE}.")
 

@@ -12,6 +12,7 @@ from tinydiff.images import (
     captioned_grid,
     grid,
     labelled_grid,
+    labelled_rows,
     save_gif,
     save_png,
     side_by_side,
@@ -162,6 +163,18 @@ def test_accents_are_left_out_of_captions():
     assert np.array_equal(captioned_grid(pictures, ["Käse, Süßes"], 1), plain)
     plain = labelled_grid(pictures, ["elan -1"], ["nino"], corner="uber")
     assert np.array_equal(labelled_grid(pictures, ["élan −1"], ["niño"], corner="über"), plain)
+
+
+def test_labelled_rows_are_a_labelled_grid():
+    pictures = np.arange(6 * 4 * 5, dtype=np.uint8).reshape(6, 4, 5)
+    rows = {"one": pictures[:3], "two": list(pictures[3:])}
+    table = labelled_rows(rows, scale=3)
+    assert np.array_equal(table, labelled_grid(pictures, ["", "", ""], ["one", "two"], scale=3))
+    table = labelled_rows(rows, ["a", "b", "c"])
+    assert np.array_equal(table, labelled_grid(pictures, ["a", "b", "c"], ["one", "two"]))
+    for wrong in ({}, {"one": pictures[:1], "two": pictures[:2]}):
+        with pytest.raises(ValueError, match="rows: expected some, with as many pictures in each"):
+            labelled_rows(wrong)
 
 
 @pytest.mark.parametrize(

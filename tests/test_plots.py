@@ -32,6 +32,21 @@ def test_a_figure_as_an_array():
     assert picture.flags.writeable
 
 
+def test_points_over_a_density():
+    """Of points on a line, and a density that grows to the right: dark there, and points on top."""
+    figure = plots.new_figure(4, 4)
+    axes = figure.subplots()
+    points = np.stack([np.linspace(-2, 2, 50), np.ones(50)], axis=1)
+    grows = lambda x: (x[:, 0] + 2) ** 2
+    plots.draw_points(axes, points, grows, 2.0, colours="#ff0000", size=9.0, cells=31)
+    heat = axes.images[0].get_array()
+    np.testing.assert_allclose(heat, np.broadcast_to(np.linspace(0, 4, 31), (31, 31)), atol=1e-12)
+    assert axes.get_xlim() == axes.get_ylim() == (-2, 2)
+    picture = plots.pixels(figure, dpi=100).astype(int)
+    rows, _ = np.nonzero((picture == [255, 0, 0]).all(axis=2))
+    assert len(rows) > 100 and rows.max() < 200, "in the upper half, where y is 1"
+
+
 def test_what_was_taken_for_what(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(plots, "save_figure", lambda path, figure: drawn.append(figure))

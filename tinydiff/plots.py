@@ -11,7 +11,7 @@ on a figure that begins and ends here:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 
 import numpy as np
@@ -93,6 +93,30 @@ def draw_map(axes, u, v, picture: np.ndarray, ahead: Sequence[np.ndarray], veile
         axes.contourf(u, v, veiled, [0.5, 1.5], colors=["white"], alpha=0.6)
         axes.contour(u, v, veiled, [0.5], colors="black", linewidths=0.8, linestyles="dashed")
     axes.set(aspect="equal", xlim=(u[0], u[-1]), ylim=(v[0], v[-1]))
+
+
+def draw_points(
+    axes,
+    points: np.ndarray,
+    density: Callable[[np.ndarray], np.ndarray],
+    edge: float,
+    *,
+    colours,
+    size: float = 2.0,
+    cells: int = 200,
+) -> None:
+    """Points of a plane, (N, 2), over a density: the darker, the larger its square root.
+
+    density  called with cells² points (M, 2) → (M,)
+    edge     both axes are shown from −edge to edge
+    colours  of all points, or of each; size is theirs
+    """
+    side = np.linspace(-edge, edge, cells)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    heat = np.sqrt(density(grid)).reshape(cells, cells)
+    axes.imshow(heat, extent=(-edge, edge) * 2, origin="lower", cmap="Blues", alpha=0.8)
+    axes.scatter(*points.T, s=size, c=colours, linewidths=0)
+    axes.set(xlim=(-edge, edge), ylim=(-edge, edge))
 
 
 def draw_inset(axes, at: tuple[float, float], side: float, picture: np.ndarray, colour) -> None:

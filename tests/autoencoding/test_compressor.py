@@ -49,6 +49,9 @@ def test_bits():
     kl = made.model.posterior(asarray(to_float(IMAGES))).kl().numpy()
     np.testing.assert_allclose(made.bits(IMAGES), kl / math.log(2), rtol=1e-5)
     np.testing.assert_array_equal(compressor("vq").bits(IMAGES), np.full(5, 8 * 4 * 3))
+    for kind in ("kl", "vq"):
+        with pytest.raises(TypeError, match="expected a NumPy array"):
+            compressor(kind).bits([1])
 
 
 @pytest.fixture(scope="module", params=["kl", "vq"])

@@ -108,14 +108,33 @@ def test_only_the_unet_learns():
         assert (parameter.grad is not None) == name.startswith("unet."), name
 
 
-def test_is_told_labels_as_pipelines_are():
-    made = pipeline(classes=["a", "b"])
-    labels = np.arange(12) % 2
+TEXT = {"length": 3, "width": 8, "depth": 1, "heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"classes": ["a", "b"]}, [0, 1]),
+        ({"words": ["a", "b"], "unet": {**SETTINGS["unet"], "text": TEXT}}, ["a b", "b"]),
+        ({"map_classes": ["a"]}, np.arange(48).reshape(2, 4, 6) // 24),  # of latents
+        ({"unet": {**SETTINGS["unet"], "embedding": 3}}, np.eye(3, dtype=np.float32)[:2]),
+    ],
+    ids=["labels", "captions", "maps", "vectors"],
+)
+def test_is_told_what_pipelines_are(settings, told):
+    made = pipeline(**settings)
+    cond = told if made.tokenizer is None else made.tokenizer.encode(told)
     td.seed(3)
-    loss = made.diffusion.training_loss(made.model, asarray(made.encode(IMAGES)), cond=labels)
+    z = asarray(made.encode(IMAGES[:2]))
+    loss = made.diffusion.training_loss(made.model, z, cond=np.array(cond))
     assert math.isfinite(loss.item())
-    drawn = made.draw(2, [0, 1], steps=2, guidance=2.0, rng=np.random.default_rng(0))
-    assert drawn.shape == (2, 8, 12, 3)
+    drawn, other = (
+        made.draw(2, each, steps=2, guidance=2.0, rng=np.random.default_rng(0))
+        for each in (told, told[::-1])
+    )
+    assert drawn.shape == (2, 8, 12, 3) and (drawn != other).any()
+    names = {name.split(".")[0] for name in made.model.state_dict()}
+    assert names == {"unet", "autoencoder", "scale"}
 
 
 def test_one_point_in_pictures_is_one_in_latents():
@@ -195,6 +214,8 @@ def test_refusals(tmp_path):
         batches = data.Batches(data.Dataset("noise", IMAGES), 4, **settings)
         with pytest.raises(ValueError, match="batches: expected no shift and no pad"):
             LatentBatches(batches, pipeline())
+    with pytest.raises(ValueError, match=r"threshold is 0\.9, but latents have no bounds"):
+        pipeline().draw(1, steps=2, threshold=0.9)
     with pytest.raises(ValueError, match="they lack compressor"):
         LatentPipeline({k: v for k, v in SETTINGS.items() if k != "compressor"})
     for image in ([8, 9, 3], [7, 8, 3], [8, 8, 1]):

@@ -12,6 +12,7 @@ from small_scenes import small_classifiers
 
 from tinydiff import data, metrics, training
 from tinydiff.autoencoding import Compressor
+from tinydiff.training import whole_run
 
 SIDE, SHOWN = 32, 3
 FEW = ("--steps", 3, "--adversary-steps", 3, "--scenes", 6, "--test-scenes", 40)
@@ -119,7 +120,7 @@ def test_stopped_in_the_second_run_and_gone_on_with_it_ends_the_same(run, tmp_pa
                 os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "train", stopped)
+        patch.setattr(whole_run, "train", stopped)
         assert "after step 2 of 3" in call(module, *FEW, "--out", tmp_path).error()
     assert call(small_autoencoder(), *FEW, "--out", tmp_path).status == 0
     for name in ("autoencoder-kl/checkpoint.npz", "autoencoder-kl-adversary/checkpoint.npz"):

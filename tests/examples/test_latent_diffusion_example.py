@@ -14,6 +14,7 @@ import tinydiff as td
 from tinydiff import data, training
 from tinydiff.autoencoding import Compressor
 from tinydiff.diffusion import LatentPipeline, Pipeline
+from tinydiff.training import whole_run
 
 SIDE, SHOWN = 32, 4
 FILES = {"samples.png", "denoising.gif", "loss.png", "log.jsonl", "checkpoint.npz"}
@@ -115,7 +116,7 @@ def test_stopped_and_gone_on_with_it_ends_the_same(runs, autoencoder, tmp_path):
                 os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "train", stopped)
+        patch.setattr(whole_run, "train", stopped)
         assert "after step 2 of 3" in call(small_latent(), *options).error()
     assert call(small_latent(), *options).status == 0
     for name in ("checkpoint.npz", "samples.png"):
@@ -138,6 +139,20 @@ def test_compares_runs(runs):
     assert pixels(out / "latent-or-pixel.png").shape[0] > 3 * 34
 
 
+def test_a_run_is_compared_by_the_steps_it_has_taken(tmp_path):
+    train = training.train
+
+    def two_steps(trainer, steps, *given, **settings):
+        return train(trainer, 2, *given, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(whole_run, "train", two_steps)
+        assert call(small_latent(), *FEW, "--pixels", "--out", tmp_path).status == 0
+    half = tmp_path / "pixel-diffusion"
+    ended = call(small_latent(), "--compare", half, "--count", 40, "--out", tmp_path)
+    assert re.search(r"^pixel-diffusion: 2 steps of \d+ ms", ended.out, re.MULTILINE), ended
+
+
 def test_refuses_in_one_sentence(runs, autoencoder, here):
     no_autoencoder = call(small_latent(), *FEW).error()
     assert "runs/autoencoder-kl-adversary/checkpoint.npz does not exist" in no_autoencoder
@@ -151,6 +166,11 @@ def test_refuses_in_one_sentence(runs, autoencoder, here):
     assert "nothing/checkpoint.npz does not exist" in missing
     wrong = call(small_latent(), "--compare", autoencoder.parent).error()
     assert "a checkpoint, but not a diffusion model's" in wrong
-    assert everything_in(here) == {"half.npz"}
+    state = training.load(other)
+    state["settings"]["image"] = (8, 8, 3)
+    training.save("checkpoint.npz", state)
+    small = call(small_latent(), "--compare", other.parent, ".").error()
+    assert small.endswith("draws pictures (8, 8, 3), not scenes of 32 × 32")
+    assert everything_in(here) == {"half.npz", "checkpoint.npz"}
     options = ("--autoencoder", autoencoder, "--out", runs[0], "--steps", 4, "--scenes", 6)
     assert "steps is 4, was 3" in call(small_latent(), *options).error()

@@ -11,6 +11,7 @@ from small_scenes import small_classifiers
 from tinydiff import data, images, training
 from tinydiff.diffusion import Pipeline
 from tinydiff.gaugan import Painter
+from tinydiff.training import whole_run
 
 SIDE, SHOWN = 32, 2
 FEW = ("--steps", 3, 3, "--scenes", 6, "--count", 2, "--pictures", 40)
@@ -148,8 +149,9 @@ def test_a_half_trained_run_is_gone_on_with(here):
             if record.step == 2 and folder.name == "paint-spade":
                 raise Tired
 
-    module.training = type("Stops", (), {**vars(training), "train": two_steps})
-    assert call(module, *FEW, "--out", ".").status != 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(whole_run, "train", two_steps)
+        assert call(module, *FEW, "--out", ".").status != 0
     ended = call(small(), *FEW, "--out", ".")
     assert ended.out.count("is not trained to its end") == 1
     log = training.read_log(here / "paint-spade" / "log.jsonl")

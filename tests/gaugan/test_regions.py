@@ -41,6 +41,36 @@ def test_a_long_way_round():
     assert regions_of(spiral[None]).max() == 1
 
 
+def flooded(one: np.ndarray) -> np.ndarray:
+    """The regions of one map, filled from a first pixel each, as one would by hand"""
+    found, count = np.zeros(one.shape, int), 0
+    for start in np.argwhere(one):
+        if found[tuple(start)]:
+            continue
+        count, edge = count + 1, [tuple(start)]
+        while edge:
+            i, j = edge.pop()
+            if found[i, j] or one[i, j] != one[tuple(start)]:
+                continue
+            found[i, j] = count
+            rows, columns = range(max(0, i - 1), i + 2), range(max(0, j - 1), j + 2)
+            edge += [(a, b) for a in rows for b in columns if a < len(one) and b < one.shape[1]]
+    return found
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("size", [(1, 9), (7, 1), (12, 17)])
+def test_are_what_a_flood_fills(classes, size):
+    for seed in range(10):
+        maps = np.random.default_rng(seed).integers(0, classes, (4, *size), dtype=np.uint8)
+        for one, found in zip(maps, regions_of(maps), strict=True):
+            expected = flooded(one)
+            assert found.max() == expected.max(), seed
+            pairs = set(zip(found.ravel(), expected.ravel(), strict=True))
+            here, there = zip(*pairs, strict=True)  # the same regions, by other numbers
+            assert len(pairs) == len(set(here)) == len(set(there)), seed
+
+
 def test_refusals():
     with pytest.raises(ValueError, match=r"expected integers \(N, H, W\), got int64 of \(5, 5\)"):
         regions_of(MAP)

@@ -12,7 +12,7 @@ from tinydiff import Tensor, generative
 from tinydiff.backend import asarray, to_numpy
 from tinydiff.diffusion.likelihood import bits_per_dim
 from tinydiff.generative import networks
-from tinydiff.generative.build import BUILD, PLANE
+from tinydiff.generative.build import BUILD, PLANE, RECIPES, trainer_of
 from tinydiff.generative.model import GenerativeModel
 from tinydiff.training import one_cycle_trainer
 
@@ -69,6 +69,24 @@ def test_training_makes_what_it_has_seen_more_likely(kind):
     for _ in trainer.run(until=40):
         pass
     assert model.log_likelihood(x).mean() > before + 1
+
+
+@KINDS
+def test_is_trained_by_its_recipe(kind):
+    """One cycle for all but the GAN, whose players go on at one rate, and forget sooner."""
+    lr = RECIPES[kind][0][1]
+    model, x = BUILD[kind](PLANE), np.float32(bytes_in(PLANE, 8))
+    trainer = trainer_of(model, [(x, None)] * 2, lr, 2)
+    records = list(trainer.run(until=2))
+    assert all(np.isfinite(record.loss) for record in records)
+    rates = {record.lr for record in records}
+    assert rates == {lr} if kind == "gan" else len(rates) == 2
+    assert trainer.ema.decay == (0.999 if kind == "gan" else 0)
+
+
+def test_there_is_a_recipe_for_each():
+    assert RECIPES.keys() == BUILD.keys()
+    assert all(len(recipe) == 3 for two in RECIPES.values() for recipe in two)
 
 
 @KINDS

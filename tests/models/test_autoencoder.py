@@ -1,6 +1,7 @@
 """Autoencoders: shapes, gradients, what stands between encoder and decoder, refusals.
 
-That the network is Rombach et al.'s layer by layer is shown in tests/oracle/test_autoencoder.py.
+That the network is Rombach et al.'s layer by layer is shown in
+tests/oracle/test_autoencoder_diffusers.py.
 """
 
 import numpy as np

@@ -52,6 +52,23 @@ def test_it_is_the_usual_recipe_in_a_run(recipe, tmp_path):
         np.testing.assert_array_equal(weights, state["ema"]["weights"][name])
 
 
+class Beside:
+    """What has a state beside the model"""
+
+    def state_dict(self):
+        return {"told": 7}
+
+    def load_state_dict(self, state):
+        self.told = state["told"]
+
+
+def test_what_learns_beside_the_model_is_kept_and_without_a_title_there_is_no_curve(tmp_path):
+    net, loss, batches = net_loss_and_batches()
+    training.complete(net, loss, batches, tmp_path, title=None, states={"beside": Beside()})
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.npz", "log.jsonl"}
+    assert training.load(tmp_path / "checkpoint.npz")["states"] == {"beside": {"told": 7}}
+
+
 def test_what_goes_wrong_is_told_as_by_train(tmp_path):
     pytest.importorskip("matplotlib", reason="its curve needs the extra 'plots'")
     net, loss, batches = net_loss_and_batches()

@@ -59,11 +59,11 @@ class Compressor(Trained):
 
     def bits(self, images: np.ndarray) -> np.ndarray:
         """How much is told of each picture, (N,): KL divergence in bits, or the codes' numbers."""
+        x = to_input(images)
         if isinstance(self.model, KLAutoencoder):
-            said = lambda x: self.model.posterior(x).kl()
-            return self._through(said, to_input(images)) / math.log(2)
-        places = images.shape[1] * images.shape[2] // self.stride**2
-        return np.full(len(images), places * math.log2(self.model.quantiser.codes))
+            return self._through(lambda x: self.model.posterior(x).kl(), x) / math.log(2)
+        places = x.shape[1] // self.stride * (x.shape[2] // self.stride)
+        return np.full(len(x), places * math.log2(self.model.quantiser.codes))
 
     def _through(self, ask: Callable[[Tensor], Tensor], x: np.ndarray) -> np.ndarray:
         """ask(x), a batch at a time, evaluating, in as many processes as there are cores."""

@@ -24,7 +24,7 @@ from tinydiff.autoencoding import Compressor
 from tinydiff.backend import to_numpy, xp
 from tinydiff.data import Batches
 from tinydiff.diffusion.pipeline import Pipeline
-from tinydiff.models import Autoencoder, UNet
+from tinydiff.models import Autoencoder, TextEncoder, UNet
 from tinydiff.tensor import Tensor
 from tinydiff.training import check_settings, load_run
 
@@ -32,7 +32,7 @@ from tinydiff.training import check_settings, load_run
 class LatentPipeline(Pipeline):
     """Made from ``settings``, which go into the checkpoint beside the weights: a `Pipeline`'s, with
 
-    image       [H, W, C] of the pictures
+    image       [H, W, C] of the pictures; maps that it is told, if any, are of the latents' size
     compressor  settings of the `Compressor`
 
     The checkpoint holds the autoencoder too, which does not learn any more.  A new pipeline gets
@@ -117,8 +117,13 @@ class LatentUNet(nn.Module):
 
     def __init__(self, unet: UNet, autoencoder: Autoencoder):
         self.unet, self.autoencoder = unet, autoencoder.requires_grad_(False)
-        self.num_classes = unet.num_classes
+        for kind in ("num_classes", "embedding", "map_classes"):  # of what it is told, and `text`
+            setattr(self, kind, getattr(unet, kind))
         self.register_buffer("scale", xp.ones((), xp.float32))
+
+    @property
+    def text(self) -> TextEncoder | None:
+        return self.unet.text
 
     def forward(self, z, t, cond=None) -> Tensor:
         return self.unet(z, t, cond)

@@ -103,7 +103,7 @@ class Pipeline(Trained):
                    one of these; None lets it draw what it likes
         sampler    a name in `samplers.SAMPLERS`; steps is the number of its steps
         guidance   w of classifier-free guidance; 1 is plain conditional
-        threshold  quantile of `dynamic_threshold`; None: x_0 is clamped
+        threshold  quantile of `dynamic_threshold`; None: x_0 is clamped, if it has bounds
         model      what is asked, as model(x, t, cond); by default its own network
 
         Raises ValueError for what there is not, captions that cannot be read included.
@@ -121,6 +121,8 @@ class Pipeline(Trained):
             told = np.asarray(cond) if self.tokenizer is None else self.tokenizer.encode(cond)
             denoise = classifier_free(model, self.diffusion, told, scale=guidance)
         if threshold is not None:
+            if not self.clip:
+                raise ValueError(f"threshold is {threshold}, but latents have no bounds to keep")
             denoise = dynamic_threshold(denoise, self.diffusion, quantile=threshold)
         noise = randn((count, *self.shape), rng=rng)
         schedule = self.diffusion.schedule

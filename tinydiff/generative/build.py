@@ -1,9 +1,11 @@
-"""The six models at sizes that train in a minute or a few, for points in the plane and pictures."""
+"""The six models at sizes that train in a minute or a few, for points in the plane and pictures,
+and the recipes by which they do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from tinydiff import optim
 from tinydiff.diffusion import NoiseSchedule
 from tinydiff.generative.autoregressive import PixelCNN
 from tinydiff.generative.diffusion import DiffusionModel
@@ -21,6 +23,7 @@ from tinydiff.generative.networks import (
 from tinydiff.generative.vae import VAE
 from tinydiff.models import UNet
 from tinydiff.models.blocks import zero_init
+from tinydiff.training import Trainer, one_cycle_trainer
 
 PLANE = 1, 2, 1  # a point: two pixels
 
@@ -76,3 +79,29 @@ BUILD: dict[str, Callable[[tuple[int, int, int]], GenerativeModel]] = {
     "diffusion": diffusion,
 }
 """By name, model = BUILD[name](shape): (1, 2, 1), or (H, W, 1) where 4 divides H and W."""
+
+RECIPES = {
+    "vae": ((256, 2e-3, 5000), (128, 2e-3, 4000)),
+    "gan": ((256, 1e-3, 4000), (64, 5e-4, 1500)),
+    "energy": ((256, 2e-3, 1000), (64, 5e-4, 700)),
+    "autoregressive": ((256, 4e-3, 3000), (32, 2e-3, 1500)),
+    "flow": ((256, 1e-3, 3000), (128, 1e-3, 1200)),
+    "diffusion": ((256, 2e-3, 8000), (64, 2e-3, 1500)),
+}
+"""By name, for points and for digits of 16×16: pictures a step, learning rate, steps."""
+
+
+def trainer_of(model: GenerativeModel, batches, lr: float, steps: int) -> Trainer:
+    """A `Trainer` by the usual recipe; of a GAN, one for two players
+
+    batches  each a tuple whose first is pictures
+    """
+
+    def loss(x, *labels):
+        return model.loss(x)
+
+    if not isinstance(model, GAN):
+        return one_cycle_trainer(model, loss, batches, lr=lr, steps=steps, clip=1.0)
+    # What was right a while ago is so no more, hence the short memory.
+    optimiser = optim.Adam(model.parameters(), lr, betas=(0.5, 0.99))
+    return Trainer(model, loss, batches, optimiser, ema=optim.EMA(model, 0.999))

@@ -6,7 +6,7 @@ what `import tinydiff` may take: the functions that write import it themselves.
 
 from tinydiff.images.files import save_gif, save_png
 from tinydiff.images.grids import grid, side_by_side
-from tinydiff.images.labelled import captioned_grid, labelled_grid
+from tinydiff.images.labelled import captioned_grid, labelled_grid, labelled_rows
 from tinydiff.images.ranges import (
     check_pictures,
     check_value_range,
@@ -21,6 +21,7 @@ __all__ = [
     "check_value_range",
     "grid",
     "labelled_grid",
+    "labelled_rows",
     "save_gif",
     "save_png",
     "side_by_side",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -55,6 +55,21 @@ def labelled_grid(
     for i, text in enumerate(columns):
         _write(draw, (left + margin / 2 + (i + 0.5) * across, top / 2), text, across - 4)
     return np.asarray(picture)
+
+
+def labelled_rows(
+    rows: Mapping[str, Sequence[np.ndarray]], columns: Sequence[str] = (), **settings
+) -> np.ndarray:
+    """A `labelled_grid` of rows of pictures by name, as many in each.
+
+    columns   texts over them, or none
+    settings  as of `labelled_grid`: corner, pad, scale
+    """
+    lengths = {name: len(row) for name, row in rows.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"rows: expected some, with as many pictures in each, got {lengths}")
+    columns = columns or [""] * min(lengths.values())
+    return labelled_grid(np.concatenate(list(rows.values())), columns, list(rows), **settings)
 
 
 def captioned_grid(

@@ -41,7 +41,7 @@ class Autoencoder(nn.Module):
     patch            so many pixels, on a side, become one at the first resolution
 
     ``stride`` is f = patch·2^(resolutions − 1); H and W are multiples of it.  ``log_scale`` is s of
-    the pixels' Laplace distribution, of mean x̂ and scale e^s: see `autoencoding.nll`.
+    the pixels' Laplace distribution, of mean x̂ and scale e^s: see `autoencoding.laplace_nll`.
     """
 
     def __init__(
