@@ -40,18 +40,19 @@ SHOWN = (
     "two purple hearts",
     "a white cross",
 )
-NETWORK = {  # 4×4 pixels are one place: 8×8 of them, and each looks at the words
-    "base_channels": 96,
-    "channel_mults": (1,),
+NETWORK = {
+    "base_channels": 48,
+    "channel_mults": (1, 2),
     "num_res_blocks": 1,
-    "attention_levels": (0,),
+    "attention_levels": (1,),  # 8×8 places of 4×4 pixels, each of which looks at the words
     "num_heads": 4,
+    "resample": "transpose",
     "norm_groups": 8,
-    "patch": 4,
+    "patch": 2,
     "coordinates": True,
     "text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4},
 }
-OBJECTIVE = {"schedule": ("linear", 1000), "prediction": "x0", "weighting": "clip_snr"}
+OBJECTIVE = {"schedule": ("cosine", 1000), "prediction": "x0", "weighting": "clip_snr"}
 TURNED = 0.6  # of the sentences with "right of" or "below", to make those words the exception
 RECIPE = {"batch": 32, "lr": 1e-3, "turned": TURNED}
 SAMPLER, SCALES = {"sampler": "ddim", "steps": 25}, (1.0, 1.5, 2.0, 3.0, 5.0)
@@ -155,7 +156,7 @@ def parse_arguments():
     options.add_argument("--count", type=whole(1), default=8, help="pictures of each sentence")
     options.add_argument("--guidance", type=number(), default=1.5, help="1: plain conditional")
     options.add_argument("--checkpoint", type=Path, help="of another run, to draw with")
-    options.add_argument("--steps", type=whole(1), default=20_000, help="training steps")
+    options.add_argument("--steps", type=whole(1), default=14_000, help="training steps")
     options.add_argument("--scenes", type=whole(2), default=40_000, help="to learn from")
     options.add_argument("--evaluate", action="store_true", help="measure on new sentences")
     options.add_argument("--pictures", type=whole(1), default=500, help="to measure on")
