@@ -89,7 +89,7 @@ def trained(kind: str, steps: int, args):
     settings |= DIFFUSION if kind == "diffusion" else {"spade": SPADE, "adversary": ADVERSARY}
     settings |= {"seed": args.seed}
     made = Pipeline if kind == "diffusion" else Painter
-    if not training.is_finished(folder, settings):
+    if not training.is_finished(folder, settings, whatever=["seed"]):
         print(f"{folder} is not trained to its end: it is trained now.")
         td.seed(args.seed)
         train(made(settings), folder, settings)

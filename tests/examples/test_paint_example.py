@@ -188,8 +188,20 @@ def test_refuses_in_one_sentence_and_trains_nothing(command, message, here):
 
 
 def test_other_settings_are_another_run(learned):
-    error = call(small(), *FEW, "--seed", 1, "--out", learned[0]).error()
-    assert "seed is 1, was 0" in error
+    error = call(small(), *FEW, "--scenes", 7, "--out", learned[0]).error()
+    assert "scenes is 7, was 6" in error
+
+
+def test_what_is_trained_paints_by_any_seed(learned, here):
+    out, _ = learned
+    my_map(here)
+    ended = call(small(), "my.png", *FEW, "--seed", 1, "--out", out)
+    assert ended.status == 0, ended.err
+    assert "it is trained now" not in ended.out
+    drawn = pixels(out / "paint" / "my-painted.png")
+    assert call(small(), "my.png", *FEW, "--out", out).status == 0
+    assert (drawn != pixels(out / "paint" / "my-painted.png")).any()
+    (out / "paint" / "my-painted.png").unlink()
 
 
 def test_help_tells_the_colours_and_what_it_writes(capsys):
