@@ -345,3 +345,18 @@ def test_importing_pictures_and_data_is_cheap():
     command = [sys.executable, "-c", code, str(package)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("side", [96, 128, 192])
+def test_no_caption_is_wider_than_its_picture(side):
+    """Not a letter touches the sides, which is where it would be cut off."""
+    captions = [
+        "a blue square above a red cross",
+        "a green triangle right of a yellow heart",
+        "a yellow cross left of a white circle",
+    ]
+    for caption in captions:
+        table = captioned_grid(np.zeros((1, side, side, 3), np.uint8), [caption], 1, scale=1)
+        below = table[2 + side :, 2:-2]
+        assert below.shape[1] == side and below.any()
+        assert not below[:, 0].any() and not below[:, -1].any(), caption

@@ -125,6 +125,9 @@ def _write(draw, centre: tuple[float, float], text: str, width: float) -> None:
     """The text around a point, smaller than usual if it would be wider than ``width``."""
     from PIL import ImageFont
 
-    text = _written(text)
-    share = min(1.0, width / max(ImageFont.load_default(size=_TEXT).getlength(text), 1))
-    draw.text(centre, text, font=ImageFont.load_default(size=max(share * _TEXT, 1)), anchor="mm")
+    text, size = _written(text), _TEXT
+    font = ImageFont.load_default(size=size)
+    while font.getlength(text) > width and size > 1:  # which does not fall as evenly as the size
+        size -= 1
+        font = ImageFont.load_default(size=size)
+    draw.text(centre, text, font=font, anchor="mm")
