@@ -55,7 +55,7 @@ NETWORK = {
 OBJECTIVE = {"schedule": ("cosine", 1000), "prediction": "x0", "weighting": "clip_snr"}
 TURNED = 0.6  # of the sentences with "right of" or "below", to make those words the exception
 RECIPE = {"batch": 32, "lr": 1e-3, "turned": TURNED}
-SAMPLER, SCALES = {"sampler": "ddim", "steps": 25}, (1.0, 1.5, 2.0, 3.0, 5.0)
+SAMPLER, SCALES = {"sampler": "ddpm", "steps": 50}, (1.0, 1.5, 2.0, 3.0, 5.0)
 ASPECTS = ("colours", "shapes", "things", "relations")
 
 
@@ -156,7 +156,7 @@ def parse_arguments():
     options = parser(__doc__, "--seed", "--name", "--out", name="text-to-image")
     options.add_argument("captions", nargs="*", help="sentences to draw")
     options.add_argument("--count", type=whole(1), default=8, help="pictures of each sentence")
-    options.add_argument("--guidance", type=number(), default=1.5, help="1: plain conditional")
+    options.add_argument("--guidance", type=number(), default=2.0, help="1: plain conditional")
     options.add_argument("--checkpoint", type=Path, help="of another run, to draw with")
     options.add_argument("--steps", type=whole(1), default=14_000, help="training steps")
     options.add_argument("--scenes", type=whole(2), default=40_000, help="to learn from")

@@ -44,7 +44,7 @@ def test_trains_and_draws_what_it_is_asked_for(learned):
     assert re.search(r"^12 scenes, \d+ sentences, [\d,]+ parameters$", ended.out, re.MULTILINE)
     assert [r["step"] for r in training.read_log(folder / "log.jsonl")] == [1, 2, 3]
     pipeline = Pipeline.load(folder / "checkpoint.npz")
-    settings = {"sampler": "ddim", "steps": 3, "guidance": 1.5}
+    settings = {"sampler": "ddim", "steps": 3, "guidance": 2.0}
     drawn = pipeline.draw(2, ["two red hearts"] * 2, rng=np.random.default_rng(0), **settings)
     expected = images.labelled_grid(drawn, ["", ""], ["two red hearts"], scale=3)
     np.testing.assert_array_equal(pixels(folder / "drawn.png"), expected)
