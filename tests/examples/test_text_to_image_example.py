@@ -104,8 +104,8 @@ def test_measures_sentences_that_are_held_out(learned, here):
     assert everything_in(here / "text-to-image") == files
     found = re.findall(r"^(.*): colours .* shapes .* things .* relations", ended.out, re.M)
     new = ["new sentences, w = 1", "new sentences, w = 1000"]
-    assert found == ["real scenes", *new, "known pairs, w = 1.5"]
-    assert scales == [1.5, 1.0, 1e3, 1.5, 1.5]
+    assert found == ["real scenes", *new, "known pairs, w = 2"]
+    assert scales == [2.0, 1.0, 1e3, 2.0, 2.0]
     (_, real), (once, captions), (again, same), (_, known) = seen
     assert captions == same and not np.array_equal(once, again)
     assert "real scenes: colours 100.0%" in ended.out

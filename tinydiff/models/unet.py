@@ -284,9 +284,10 @@ class _Level(nn.Module):
 def _coordinates(x: Tensor) -> Tensor:
     """The row and the column of each place of x (N, H, W, C), from −1 to 1: (N, H, W, 2)"""
     n, height, width, _ = x.shape
-    sides = (xp.linspace(-1, 1, side, dtype=x.dtype) for side in (height, width))
-    grid = xp.stack(xp.meshgrid(*sides, indexing="ij"), axis=-1)
-    return Tensor(xp.ascontiguousarray(xp.broadcast_to(grid, (n, height, width, 2))))
+    rows, columns = (xp.linspace(-1, 1, side, dtype=x.dtype) for side in (height, width))
+    grid = xp.empty((n, height, width, 2), x.dtype)
+    grid[..., 0], grid[..., 1] = rows[:, None], columns
+    return Tensor(grid)
 
 
 def _apply(layer: nn.Module, told: tuple, *parts: Tensor) -> Tensor:
