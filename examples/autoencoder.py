@@ -42,9 +42,9 @@ KINDS = {  # network; how much counts what a picture costs; is there an adversar
     "vq": ("vq", {**NETWORK, "codes": 1024}, 1.0, True),
     "vae": ("kl", NETWORK, 1.0, False),
 }
-LOOKS = 0.05  # how much counts in the second run how it looks, beside its pixels
+LOOKS = 0.01  # how much counts in the second run how it looks, beside its pixels
 DISCRIMINATOR = {"base_channels": 32, "layers": 2}
-ADVERSARY = {"lr": 5e-4, "start": 100}  # the latter counted from the beginning of the second run
+ADVERSARY = {"lr": 5e-4, "start": 100, "weight": 0.3}  # 100 steps into the second run
 SHOWN, LONGEST = 8, 256  # scenes in pictures; pixels of a picture of one's own
 
 
