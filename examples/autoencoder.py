@@ -44,7 +44,7 @@ KINDS = {  # network; how much counts what a picture costs; is there an adversar
 }
 LOOKS = 0.01  # how much counts in the second run how it looks, beside its pixels
 DISCRIMINATOR = {"base_channels": 32, "layers": 2}
-ADVERSARY = {"lr": 5e-4, "start": 100, "weight": 0.3}  # 100 steps into the second run
+ADVERSARY = {"lr": 5e-4, "start": 100, "weight": 0.3}  # start: counted in the second run
 SHOWN, LONGEST = 8, 256  # scenes in pictures; pixels of a picture of one's own
 
 

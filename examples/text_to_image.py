@@ -122,7 +122,8 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
 def evaluate(pipeline: Pipeline, folder: Path, args) -> None:
     """How often is a sentence about things never seen together true of what is drawn?"""
     if data.World(**pipeline.settings.get("world", {})) != WORLD:
-        raise ValueError(f"{args.checkpoint}: it learned from another world than is measured here")
+        path = args.checkpoint or folder
+        raise ValueError(f"{path}: it learned from another world than is measured here")
     known, new = (some(args, pairs) for pairs in data.pairs_of(WORLD, seed=PAIRS))
     real = data.shapes("test", args.pictures, side=SIDE, objects=2, world=WORLD)
     report("real scenes", real.images, real.captions)
