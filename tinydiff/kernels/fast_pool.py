@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from tinydiff.kernels import plain
+from tinydiff.kernels.pixels import move
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.workers import empty, parallel, piece, scratch
 
@@ -28,10 +29,10 @@ def max_pool(x, window: Window):
         best, switch = y[low:high], switches[low:high]
         seen, tap = scratch("seen", *best.shape), np.empty(best.shape, switches.dtype)
         better = np.empty(best.shape, bool)
-        _move(padded[taps[0][2]], best)
+        move(padded[taps[0][2]], best)
         switch[...] = 0
         for k, (_, _, where) in enumerate(taps[1:], 1):
-            _move(padded[where], seen)
+            move(padded[where], seen)
             np.greater(seen, best, out=better)
             np.maximum(best, seen, out=best)
             np.maximum(switch, np.multiply(better, k, out=tap, dtype=tap.dtype), out=switch)
@@ -60,7 +61,7 @@ def max_pool_grad(g, switches, window: Window):
             np.equal(switch, k, out=here)
             np.multiply(slope, here, out=share)
             if apart:
-                _move(share, padded[where])
+                move(share, padded[where])
             else:
                 np.add(padded[where], share, out=padded[where])
         if not whole:
@@ -73,9 +74,3 @@ def max_pool_grad(g, switches, window: Window):
 def _images(pooled) -> int:
     """How many images make a piece of what comes out of the pooling"""
     return piece(pooled.size) // math.prod(pooled.shape[1:])
-
-
-def _move(a, out) -> None:
-    """out = a, (…, C) without gaps along the last axis: pixel by pixel, not number by number"""
-    pixel = f"V{a.itemsize * a.shape[-1]}"
-    np.copyto(out.view(pixel), a.view(pixel))

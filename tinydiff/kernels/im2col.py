@@ -18,6 +18,7 @@ import numpy as np
 
 from tinydiff.kernels.fast import multiply_columns, multiply_rows, sum_pixels, sum_rows
 from tinydiff.kernels.frame import framed
+from tinydiff.kernels.pixels import move
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.workers import empty, parallel, parallel_sum, scratch
 
@@ -88,7 +89,7 @@ def conv2d_input_grad(g, weight, window: Window):
             rows = _rows(padded, w.shape[:2], (1, 1), dilation, target.shape[1:3], start)
             product = scratch("product", len(rows), channels)
             multiply_rows(rows, w.reshape(-1, channels), product)
-            np.copyto(target, product.reshape(target.shape))
+            move(product.reshape(target.shape), target)
 
     longest = max(math.prod(w.shape[:3]) for w in turned)
     area = math.prod(window.image) // math.prod(window.stride)

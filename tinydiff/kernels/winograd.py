@@ -17,6 +17,7 @@ import numpy as np
 
 from tinydiff.kernels.fast import SMALL, sum_pixels
 from tinydiff.kernels.frame import framed
+from tinydiff.kernels.pixels import move
 from tinydiff.kernels.window import Window
 from tinydiff.kernels.winograd_matrices import BT, A, G
 from tinydiff.kernels.workers import empty, parallel, parallel_sum, scratch
@@ -191,11 +192,11 @@ def correlate(seen, filters, y, bias):
         planes[0:38:37] = bias
         transform(_OUTPUT_AND_BIAS, planes[:38].reshape(2, 19, -1), flat)
     if (down * 4, right * 4) == (h, w):
-        np.copyto(_as_blocks(y), blocks)
+        move(blocks, _as_blocks(y))
     else:  # the tiles stick out of the image
         pixels = scratch("frame", n, down * 4, right * 4, c)
-        np.copyto(_as_blocks(pixels), blocks)
-        np.copyto(y, pixels[:, :h, :w])
+        move(blocks, _as_blocks(pixels))
+        move(pixels[:, :h, :w], y)
 
 
 def _as_blocks(x):
@@ -209,7 +210,7 @@ def _blocks_of(x):
     n, h, w, c = x.shape
     down, right = _tiles(h), _tiles(w)
     blocks = scratch("blocks", 2, 2, 4, n, down, right, c)
-    np.copyto(blocks, _as_blocks(framed(x, 0, 0, down * 4, right * 4)))
+    move(_as_blocks(framed(x, 0, 0, down * 4, right * 4)), blocks)
     return blocks.reshape(2, 8, -1, c)
 
 
@@ -225,7 +226,7 @@ def _tiles_of(x, window: Window):
     strides = (row, 2 * row, pixel, image, 4 * row, 4 * pixel, value)
     overlapping = np.ndarray(shape, np.float32, padded, 0, strides)
     tiles = scratch("tiles", *shape)
-    np.copyto(tiles, overlapping)
+    move(overlapping, tiles)
     return tiles.reshape(2, 18, -1, c)
 
 
