@@ -1,4 +1,4 @@
-"""What an attack pays for a step, beside a step of training: no gradient of a weight is computed.
+"""What an attack pays for a step, beside a step of training and beside PyTorch's.
 
     python benchmarks/input_gradient.py
     python benchmarks/input_gradient.py --only vgg --rounds 21
@@ -6,27 +6,34 @@
 The networks are those of models.CLASSIFIERS, of digits, and wider ones; both steps see a batch of
 128 that lies ready.  A step of training is a Trainer's: forward, loss, backward, clipping, AdamW,
 EMA.  A step of an attack is a tenth of a PGD of ten: forward, loss, the gradient with respect to
-the pictures, a step along its signs and the way back into the ball.  All rows come twice, with one
-thread and with two.  Of a single thread its own processor time is told, which hangs less on what
-else the machine does.
+the pictures, without that of a weight, a step along its signs and the way back into the ball.
+PyTorch's network is the same, its pictures lie as is faster for it, and before all else the two
+gradients are compared on equal weights; a difference over 1e-2 ends the program.  All rows come
+twice, with one thread and with two.  Of a single thread its own processor time is told, which hangs
+less on what else the machine does.
 """
 
 import functools
 import json
+import statistics
 import time
 from collections.abc import Callable
 
 import harness
 import memory
 import numpy as np
+import torch
+import twins
 from cases import Case, smooth_cross_entropy
 
+from tinydiff import interop, kernels
 from tinydiff.adversarial import pgd
+from tinydiff.adversarial.network import loss_gradient
 from tinydiff.kernels.workers import THREADS
 from tinydiff.metrics import classifying, judge_recipe
 from tinydiff.models import CLASSIFIERS
 
-STEPS = 10
+STEPS, EPS, TOLERANCE = 10, 0.3, 1e-2
 DIGITS, COLOUR = (28, 28, 1), (32, 32, 3)
 JUDGE = judge_recipe(COLOUR[2])
 
@@ -79,22 +86,75 @@ def main() -> None:
 
 
 def measure(case: Case, rounds: int) -> dict:
+    difference = gradients_differ(case)
+    if difference > TOLERANCE:
+        raise SystemExit(f"{case.title}: input gradients differ by {difference:.1e}")
+    contestants = {"training": case.step(), "attack": attack(case)}
+    for name in twins.FORMATS:
+        contestants |= {
+            f"training, {name}": twins.step(case, name),
+            f"attack, {name}": their_attack(case, name),
+        }
     clock = time.process_time if THREADS == 1 else time.perf_counter
-    laps = harness.race({"training": case.step(), "attack": attack(case)}, rounds, clock=clock)
-    training, attacked = laps["training"], [t / STEPS for t in laps["attack"]]
+    laps = harness.race(contestants, rounds, clock=clock)
+    trained, attacked = laps["training"], laps["attack"]
+    their_trained, their_attacked = (
+        min((laps[f"{kind}, {name}"] for name in twins.FORMATS), key=statistics.median)
+        for kind in ("training", "attack")
+    )
     return {
         "network": case.title,
-        "training, ms": harness.quartiles(1e3 * t for t in training),
-        "input gradient, ms": harness.quartiles(1e3 * t for t in attacked),
-        "ratio": harness.quartiles(a / t for a, t in zip(attacked, training, strict=True)),
+        "training, ms": milliseconds(trained),
+        "input gradient, ms": milliseconds(attacked, STEPS),
+        "ratio": ratios(attacked, trained, STEPS),
+        "PyTorch: training, ms": milliseconds(their_trained),
+        "its input gradient, ms": milliseconds(their_attacked, STEPS),
+        "its ratio": ratios(their_attacked, their_trained, STEPS),
+        "ours to its input gradient": ratios(attacked, their_attacked),
+        "gradients differ": difference,
     }
 
 
+def milliseconds(laps: list[float], steps: int = 1) -> list[float]:
+    return harness.quartiles(1e3 * t / steps for t in laps)
+
+
+def ratios(laps: list[float], others: list[float], steps: int = 1) -> list[float]:
+    return harness.quartiles(t / steps / other for t, other in zip(laps, others, strict=True))
+
+
 def attack(case: Case) -> Callable[[], object]:
+    return functools.partial(pgd, case.model(), *pictures(case), eps=EPS, steps=STEPS)
+
+
+def their_attack(case: Case, memory_format: str) -> Callable[[], object]:
+    x, y = pictures(case)
+    network = twins.model(case, memory_format)
+    return twins.pgd(network, twins.tensor(x, memory_format), torch.tensor(y), EPS, STEPS)
+
+
+def pictures(case: Case) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     x = rng.random(case.shape, dtype=np.float32)
-    y = rng.integers(case.settings["num_classes"], size=len(x))
-    return functools.partial(pgd, case.model(), x, y, eps=0.3, steps=STEPS)
+    return x, rng.integers(case.settings["num_classes"], size=len(x))
+
+
+def gradients_differ(case: Case) -> float:
+    """The input gradients' ‖ours − theirs‖ / ‖theirs‖
+
+    Of one number it may be much: where two pixels are equal but for rounding, pooling takes one.
+    """
+    x, y = pictures(case)
+    ours, theirs = case.model().eval(), twins.model(case, "contiguous").eval()
+    twins.load(theirs, ours.state_dict())
+    with kernels.single_threaded_blas:
+        gradient = loss_gradient(ours, x, y)
+    z = twins.tensor(x, "contiguous").requires_grad_()
+    torch.nn.functional.cross_entropy(theirs(z), torch.tensor(y), reduction="sum").backward()
+    right = z.grad.numpy()
+    return float(
+        np.linalg.norm(interop.to_torch(gradient, "image") - right) / np.linalg.norm(right)
+    )
 
 
 if __name__ == "__main__":

@@ -200,6 +200,73 @@ class NormSiLU(nn.GroupNorm):
         return F.silu(super().forward(x))
 
 
+class ResNet(nn.Module):
+    def __init__(
+        self,
+        in_channels,
+        num_classes,
+        widths=(32, 64, 128),
+        blocks=(0, 1, 1),
+        norm_groups=8,
+        dropout=0.2,
+    ):
+        super().__init__()
+        self.stages = residual_stages(in_channels, widths, blocks, norm_groups)
+        self.norm = NormSiLU(norm_groups, widths[-1])
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, x):
+        return self.head(self.dropout(self.norm(self.stages(x)).mean((2, 3))))
+
+
+def residual_stages(in_channels, widths, blocks, groups):
+    before, layers = in_channels, []
+    for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+        layers.append(nn.Conv2d(before, width, 3, stride=2 if level else 1, padding=1))
+        layers += [ResidualBlock(width, width, None, groups) for _ in range(count)]
+        before = width
+    return nn.Sequential(*layers)
+
+
+class VGG(nn.Module):
+    def __init__(self, in_channels, num_classes, widths=(32, 64, 128), dropout=0.2):
+        super().__init__()
+        ends = zip((in_channels, *widths), widths, strict=False)
+        self.stages = nn.Sequential(*(Stage(before, width) for before, width in ends))
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, x):
+        return self.head(self.dropout(self.stages(x).mean((2, 3))))
+
+
+class Stage(nn.Module):
+    def __init__(self, in_channels, width):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x):
+        h = F.relu(self.conv1(x), inplace=True)
+        return F.max_pool2d(F.relu(self.conv2(h), inplace=True), 2)
+
+
+class Strided(nn.Module):
+    def __init__(self, in_channels, num_classes, widths=(32, 64), hidden=256, last=7):
+        super().__init__()
+        first, second = widths
+        self.conv1 = nn.Conv2d(in_channels, first, 4, stride=2, padding=1)
+        self.conv2 = nn.Conv2d(first, second, 4, stride=2, padding=1)
+        self.conv3 = nn.Conv2d(second, hidden, last)
+        self.head = nn.Linear(hidden, num_classes)
+
+    def forward(self, x):
+        for conv in (self.conv1, self.conv2, self.conv3):
+            x = F.relu(conv(x), inplace=True)
+        return self.head(x.mean((2, 3)))
+
+
 class Detector(nn.Module):
     def __init__(
         self,
@@ -211,14 +278,10 @@ class Detector(nn.Module):
         norm_groups=8,
     ):
         super().__init__()
-        self.patch, before, layers = patch, in_channels * patch**2, []
-        for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
-            layers.append(nn.Conv2d(before, width, 3, stride=2 if level else 1, padding=1))
-            layers += [ResidualBlock(width, width, None, norm_groups) for _ in range(count)]
-            before = width
-        self.body = nn.Sequential(*layers)
-        self.norm = NormSiLU(norm_groups, before)
-        self.head = nn.Linear(before, channels)
+        self.patch = patch
+        self.body = residual_stages(in_channels * patch**2, widths, blocks, norm_groups)
+        self.norm = NormSiLU(norm_groups, widths[-1])
+        self.head = nn.Linear(widths[-1], channels)
 
     def forward(self, x):
         h = self.norm(self.body(F.pixel_unshuffle(x, self.patch)))
@@ -346,6 +409,23 @@ def step(case: Case, memory_format: str) -> Callable[[], object]:
         return value.item() if DEVICE == "cpu" else value
 
     return take_step
+
+
+def pgd(network: nn.Module, x, y, eps: float, steps: int) -> Callable[[], torch.Tensor]:
+    """A function that attacks pictures in [0, 1] as `adversarial.pgd` does, in L∞."""
+    network.eval().requires_grad_(False)
+    step, low, high = 2.5 * eps / steps, (x - eps).clamp_(0, 1), (x + eps).clamp_(0, 1)
+
+    def attack():
+        z = (x + torch.empty_like(x).uniform_(-eps, eps)).clamp_(0, 1)
+        for _ in range(steps):
+            z.requires_grad_()
+            loss = F.cross_entropy(network(z), y, reduction="sum")
+            (g,) = torch.autograd.grad(loss, z)
+            z = z.detach().add_(g.sign_(), alpha=step).clamp_(low, high)
+        return z
+
+    return attack
 
 
 KINDS = {nn.Conv2d: "conv", nn.ConvTranspose2d: "conv_transpose", nn.Linear: "linear"}
