@@ -63,7 +63,7 @@ CASES = {
 
 
 def main() -> None:
-    parser = harness.options(__doc__, rounds=11)
+    parser = harness.options(__doc__, rounds=3)
     parser.add_argument("--here", action="store_true", help="used internally")
     args = harness.parse(parser)
     names = harness.chosen(CASES, args.only)

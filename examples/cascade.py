@@ -29,8 +29,6 @@ import numpy as np
 import tinydiff as td
 from tinydiff import data, images, metrics, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
-from tinydiff.data import held_out
-from tinydiff.data.captions import turned_round
 from tinydiff.data.tokens import words_of
 from tinydiff.diffusion import Pipeline, SuperResolution, draw_cascade
 from tinydiff.diffusion.cascade import shrunk
@@ -51,28 +49,21 @@ SHOWN = (
 )
 SIDES = 16, 32, 64
 NETWORK = {"num_res_blocks": 1, "resample": "transpose", "norm_groups": 8, "num_heads": 4}
-BASE = {"base_channels": 64, "channel_mults": (1,), "attention_levels": (0,), "patch": 2}
+BASE = {"base_channels": 96, "channel_mults": (1,), "attention_levels": (0,), "patch": 2}
 BASE |= {"coordinates": True}
 LARGER = {"base_channels": 32, "channel_mults": (1, 2), "patch": 2}
 TEXT = {"text": {"length": LONGEST, "width": 64, "depth": 2, "heads": 4}}
-FROM_NOISE = {"schedule": ("linear", 1000), "weighting": "clip_snr"}
-ENLARGING = {"schedule": ("cosine", 1000), "weighting": "min_snr"}
-ENLARGING |= {"factor": 2, "augmentation": 0.25}
+SCHEDULE = "cosine", 1000
+FROM_NOISE = {"weighting": "clip_snr", "batch": 32, "lr": 1e-3}
+ENLARGING = {"weighting": "min_snr", "batch": 16, "lr": 2e-3, "factor": 2, "augmentation": 0.25}
 STAGES = {  # the last is told no words: it can see what is what
-    16: {"unet": NETWORK | BASE | TEXT, "batch": 32, "steps": 5000, **FROM_NOISE},
-    32: {
-        "unet": NETWORK | LARGER | TEXT | {"attention_levels": (1,)},
-        **{"batch": 16, "steps": 3000, **ENLARGING},
-    },
-    64: {
-        "unet": NETWORK | LARGER | {"attention_levels": ()},
-        **{"batch": 16, "steps": 1200, **ENLARGING},
-    },
+    16: {"unet": NETWORK | BASE | TEXT, "steps": 8000, **FROM_NOISE},
+    32: {"unet": NETWORK | LARGER | TEXT | {"attention_levels": (1,)}, "steps": 4000, **ENLARGING},
+    64: {"unet": NETWORK | LARGER | {"attention_levels": ()}, "steps": 1600, **ENLARGING},
 }
 TURNED = 0.6  # of the sentences with "right of" or "below", to make those words the exception
-LR = 2e-3
 SAMPLING = (  # of each stage
-    {"sampler": "ddim", "steps": 25, "threshold": 0.95},
+    {"sampler": "ddpm", "steps": 50, "threshold": 0.95},
     {"sampler": "ddim", "steps": 12, "level": 0.1},
     {"sampler": "ddim", "steps": 12, "level": 0.1},
 )
@@ -127,8 +118,8 @@ def trained(folder: Path, side: int, args, *, plain: bool = False) -> Pipeline:
     words = WORDS if "text" in recipe["unet"] else None
     settings = {"data": "shapes", "scenes": args.scenes, "pairs": PAIRS, "turned": TURNED}
     settings |= {"world": dataclasses.asdict(WORLD), "words": words, "classes": ()}
-    settings |= {"image": (side, side, 3), "lr": LR, "seed": args.seed, "prediction": "x0"}
-    settings |= {**recipe, "steps": args.steps or recipe["steps"]}
+    settings |= {"image": (side, side, 3), "schedule": SCHEDULE, "prediction": "x0"}
+    settings |= {**recipe, "steps": args.steps or recipe["steps"], "seed": args.seed}
     kind = SuperResolution if "factor" in recipe else Pipeline
     folder = folder / (f"{side}-plain" if plain else str(side))
     if not training.is_finished(folder, settings, whatever=["seed"]):
@@ -155,10 +146,7 @@ def train(pipeline: Pipeline, folder: Path) -> None:
 @functools.cache
 def scenes(count: int) -> data.Dataset:
     """What all stages learn from: each sentence is a class of pictures."""
-    keep = lambda caption: not held_out(caption, seed=PAIRS)
-    drawn = data.shapes("train", count, side=SIDES[-1], objects=(1, 2), world=WORLD, keep=keep)
-    said = turned_round(drawn.captions, TURNED, np.random.default_rng(0))
-    return dataclasses.replace(drawn, captions=tuple(said)).by_caption()
+    return data.told_scenes(count, side=SIDES[-1], world=WORLD, pairs=PAIRS, turned=TURNED)
 
 
 def evaluate(stages, folder: Path, args) -> None:
@@ -181,10 +169,10 @@ def parse_arguments():
     options = parser(__doc__, "--seed", "--name", "--out", name="cascade")
     options.add_argument("captions", nargs="*", help="sentences to draw")
     options.add_argument("--count", type=whole(1), default=3, help="pictures of each sentence")
-    options.add_argument("--guidance", type=number(), default=1.5, help="1: plain conditional")
+    options.add_argument("--guidance", type=number(), default=2.0, help="1: plain conditional")
     options.add_argument("--unconditional", action="store_true", help="say nothing, and draw")
     options.add_argument("--steps", type=whole(1), help="of each stage (default: the recipe's)")
-    options.add_argument("--scenes", type=whole(2), default=8000, help="to learn from")
+    options.add_argument("--scenes", type=whole(2), default=20_000, help="to learn from")
     options.add_argument("--plain", action="store_true", help="train 32 without noise, too")
     options.add_argument("--evaluate", action="store_true", help="measure on new sentences")
     options.add_argument("--pictures", type=whole(1), default=500, help="to measure on")

@@ -25,8 +25,6 @@ import numpy as np
 import tinydiff as td
 from tinydiff import data, images, metrics, plots, training, vision
 from tinydiff.commandline import number, parser, run, run_folder, whole
-from tinydiff.data import held_out
-from tinydiff.data.captions import turned_round
 from tinydiff.data.tokens import words_of
 from tinydiff.diffusion import Pipeline
 
@@ -96,11 +94,10 @@ def trained(args, folder: Path, words: list[str]) -> Pipeline:
     except training.HalfTrained:
         print(f"The model in {folder} is half trained: it is trained on now.")
     td.seed(args.seed)
-    keep = lambda caption: not held_out(caption, seed=PAIRS)
-    scenes = data.shapes("train", args.scenes, side=SIDE, objects=(1, 2), world=WORLD, keep=keep)
-    said = turned_round(scenes.captions, TURNED, np.random.default_rng(args.seed))
     # What the network is told of a class are the words of its name.
-    dataset = dataclasses.replace(scenes, captions=tuple(said)).by_caption()
+    dataset = data.told_scenes(
+        args.scenes, side=SIDE, world=WORLD, pairs=PAIRS, turned=TURNED, seed=args.seed
+    )
     settings = {"data": dataset.name, "scenes": len(dataset), "pairs": PAIRS}
     settings |= {"world": dataclasses.asdict(WORLD), "words": words, "classes": ()}
     settings |= {"image": dataset.images.shape[1:], "unet": NETWORK, **OBJECTIVE}

@@ -6,8 +6,17 @@ import zlib
 import numpy as np
 import pytest
 
-from tinydiff.data import NOTHING, SIMPLE, World, canvas, held_out, pairs_of, shapes
-from tinydiff.data.captions import parse, tell
+from tinydiff.data import (
+    NOTHING,
+    SIMPLE,
+    World,
+    canvas,
+    held_out,
+    pairs_of,
+    shapes,
+    told_scenes,
+)
+from tinydiff.data.captions import canonical, parse, tell
 
 
 def test_everything_is_the_usual_world():
@@ -144,3 +153,22 @@ def test_says_so_where_no_scene_is_allowed(monkeypatch):
 def test_refuses(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_told_scenes_are_of_known_pairs_and_mostly_say_left_and_above():
+    """The scenes of `shapes`, each with its own sentence or the same the other way round."""
+    settings = {"side": 32, "world": SIMPLE, "pairs": 3}
+    told = told_scenes(300, **settings, turned=1)
+    said = [told.classes[label] for label in told.labels]
+    assert not any(held_out(caption, seed=3) for caption in said)
+    assert {parse(caption)[1] for caption in said} == {"", "left of", "above"}
+    keep = lambda caption: not held_out(caption, seed=3)
+    scenes = shapes(count=300, side=32, objects=(1, 2), world=SIMPLE, keep=keep)
+    np.testing.assert_array_equal(told.images, scenes.images)
+    assert [canonical(caption) for caption in said] == [canonical(c) for c in scenes.captions]
+
+    few, same, other = (told_scenes(300, **settings, turned=0.6, seed=seed) for seed in (1, 1, 2))
+    relations = [parse(few.classes[label])[1] for label in few.labels]
+    assert 0 < relations.count("below") < relations.count("above")
+    assert few.classes == same.classes and (few.labels == same.labels).all()
+    assert few.classes != other.classes

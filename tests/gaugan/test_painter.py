@@ -83,6 +83,8 @@ def test_refusals(tmp_path):
         Painter({"image": (16, 16, 3), "map_classes": ("star",)})
     with pytest.raises(ValueError, match="divisible by 4"):
         painter().draw(maps()[:, :6])
+    with pytest.raises(ValueError, match=r"some of them, got int64 of \(0, 8, 8\)"):
+        painter().draw(np.zeros((0, 8, 8), np.int64))
     with pytest.raises(ValueError, match="expected integers"):
         painter().draw(maps() / 2)
     with pytest.raises(ValueError, match="expected 0 … 3 in maps, got 2 … 4"):

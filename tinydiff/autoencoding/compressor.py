@@ -69,6 +69,8 @@ class Compressor(Trained):
         """ask(x), a batch at a time, evaluating, in as many processes as there are cores."""
         from tqdm import trange  # see tinydiff/training/progress.py
 
+        if not len(x):
+            raise ValueError("Compressor: expected pictures or latents, got none")
         self.model.eval()
         parts = []
         with no_grad(), team_of(self.model):

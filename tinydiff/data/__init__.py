@@ -1,6 +1,6 @@
 """Data sets, as bytes on the host, and batches of them.
 
-Built in: ``digits``, ``single_shapes``.  Found or downloaded: ``mnist``, ``fashion_mnist``,
+Built in: ``digits``, ``single_shapes``, ``told_scenes``.  Found or downloaded: ``mnist``, ``fashion_mnist``,
 ``cifar10``.  A folder of pictures: ``image_folder``.  Each returns a ``Dataset``, a class for each
 picture.  Built in, too: ``shapes`` and ``scattered_digits``, with boxes and masks of several
 objects in each: ``Scenes``.
@@ -28,6 +28,7 @@ from tinydiff.data.scenes import NOTHING, Scene, Scenes, semantic_masks
 from tinydiff.data.shapes import shapes
 from tinydiff.data.single_shapes import single_shapes
 from tinydiff.data.splits import first_of, hold_out, learned_from, short_name, train_and_test
+from tinydiff.data.told import told_scenes
 from tinydiff.data.tokens import NO_CAPTION, PAD, Tokenizer
 from tinydiff.data.world import SIMPLE, World
 
@@ -77,5 +78,6 @@ __all__ = [
     "shapes",
     "short_name",
     "single_shapes",
+    "told_scenes",
     "train_and_test",
 ]
