@@ -128,8 +128,8 @@ def test_refuses_other_settings_and_pictures():
     with pytest.raises(ValueError, match="kind: expected one of kl, vq, got 'ae'"):
         Compressor({**SETTINGS, "kind": "ae"})
     made = compressor()
-    with pytest.raises(ValueError, match="expected pictures or latents, got none"):
-        made(IMAGES[:0])
+    with pytest.raises(ValueError, match="decode: expected latents, got none"):
+        made.decode(made.encode(IMAGES)[:0])
     with pytest.raises(ValueError, match="H and W divisible by 2"):
         made(IMAGES[:, :15])
     with pytest.raises(TypeError, match="expected a NumPy array"):

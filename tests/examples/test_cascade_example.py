@@ -58,7 +58,7 @@ def test_trains_the_stages_and_draws_what_it_is_asked_for(learned):
     module = small()
     first, *others = module.SAMPLING
     captions = ["two red circles"] * 2 + ["a blue cross"] * 2
-    settings = [{**first, "guidance": 1.5}, *others]
+    settings = [{**first, "guidance": 2.0}, *others]
     rng = np.random.default_rng(0)
     drawn = draw_cascade(stages[:3], 4, captions, settings=settings, rng=rng)
     pictures = [drawn[i][k] for k in range(4) for i in range(3)]

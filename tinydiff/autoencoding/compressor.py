@@ -55,6 +55,8 @@ class Compressor(Trained):
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """The pictures of latents (N, h, w, channels): uint8 (N, h·f, w·f, C)"""
+        if not len(latents):
+            raise ValueError("decode: expected latents, got none")
         return to_uint8(self._through(self.model.decode, latents))
 
     def bits(self, images: np.ndarray) -> np.ndarray:
@@ -69,8 +71,6 @@ class Compressor(Trained):
         """ask(x), a batch at a time, evaluating, in as many processes as there are cores."""
         from tqdm import trange  # see tinydiff/training/progress.py
 
-        if not len(x):
-            raise ValueError("Compressor: expected pictures or latents, got none")
         self.model.eval()
         parts = []
         with no_grad(), team_of(self.model):
