@@ -1,9 +1,9 @@
 """Data sets, as bytes on the host, and batches of them.
 
-Built in: ``digits``, ``single_shapes``, ``told_scenes``.  Found or downloaded: ``mnist``, ``fashion_mnist``,
-``cifar10``.  A folder of pictures: ``image_folder``.  Each returns a ``Dataset``, a class for each
-picture.  Built in, too: ``shapes`` and ``scattered_digits``, with boxes and masks of several
-objects in each: ``Scenes``.
+Built in: ``digits``, ``single_shapes``, ``told_scenes``.  Found or downloaded: ``mnist``,
+``fashion_mnist``, ``cifar10``.  A folder of pictures: ``image_folder``.  Each returns a
+``Dataset``, a class for each picture.  Built in, too: ``shapes`` and ``scattered_digits``, with
+boxes and masks of several objects in each: ``Scenes``.
 ``Batches`` and ``ordered`` draw from both.  ``load_drawn`` reads what examples/sample.py has drawn,
 ``read_picture``, ``read_square`` and ``read_pixels`` a picture in a file.  ``train_and_test`` finds
 what to learn classes from, and what to test that on; ``first_of`` takes some pictures of all
@@ -28,8 +28,8 @@ from tinydiff.data.scenes import NOTHING, Scene, Scenes, semantic_masks
 from tinydiff.data.shapes import shapes
 from tinydiff.data.single_shapes import single_shapes
 from tinydiff.data.splits import first_of, hold_out, learned_from, short_name, train_and_test
-from tinydiff.data.told import told_scenes
 from tinydiff.data.tokens import NO_CAPTION, PAD, Tokenizer
+from tinydiff.data.told import told_scenes
 from tinydiff.data.world import SIMPLE, World
 
 MNIST_LIKE: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
