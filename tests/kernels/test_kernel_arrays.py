@@ -24,6 +24,7 @@ from kernel_cases import (
 
 from tinydiff import kernels
 from tinydiff.kernels import plain, workers
+from tinydiff.kernels.pixels import move
 from tinydiff.kernels.window import Window
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -157,3 +158,13 @@ def test_check_close_can_fail(rng):
     wrong = [a * np.float32(1 + 1e-5) for a in results(case)]
     with pytest.raises(AssertionError, match=r"matmul .* off by"):
         check_close(case, wrong, expected(case))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 63, 64])
+def test_pixels_are_moved_bit_by_bit_from_and_to_where_they_lie_apart(channels):
+    values = np.random.default_rng(0).standard_normal((3, 5, 4, channels)).astype(np.float32)
+    values[0, 0, 0, 0], values[1, 1, 1, 0] = np.nan, -0.0
+    source, target = values.swapaxes(0, 1)[::-2], np.zeros((3, 6, 5, channels), np.float32)
+    move(source, target[:, 1::2, 1:])
+    np.testing.assert_array_equal(target[:, 1::2, 1:].view(np.int32), source.copy().view(np.int32))
+    assert not target[:, ::2].any() and not target[:, :, 0].any()
