@@ -28,8 +28,8 @@ from tinydiff.training import check_settings
 
 SCALES, THRESHOLDS = (1.0, 2.0, 4.0, 8.0), {"clamped": None, "thresholded": 0.95}
 LEVELS = 0.0, 0.05, 0.1, 0.15, 0.2, 0.25
-GUIDANCE, NOISE = 1.5, (0.1, 0.1)  # where they are not what is looked at
-FIRST, LATER = {"sampler": "ddim", "steps": 25}, {"sampler": "ddim", "steps": 12}
+GUIDANCE, NOISE = 2.0, (0.1, 0.1)  # where they are not what is looked at
+FIRST, LATER = {"sampler": "ddpm", "steps": 50}, {"sampler": "ddim", "steps": 12}
 SHOWN = 8
 
 
