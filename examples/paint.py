@@ -39,12 +39,11 @@ PALETTE = vision.Palette(CLASSES)
 BATCH = 16
 UNET = {"base_channels": 32, "channel_mults": (1, 2, 2), "num_res_blocks": 1, "patch": 2}
 UNET |= {"attention_levels": (), "resample": "transpose", "norm_groups": 8}
-DIFFUSION = {"classes": (), "unet": UNET, "schedule": ("cosine", 1000)}
-DIFFUSION |= {"prediction": "x0", "weighting": "clip_snr"}
+DIFFUSION = {"classes": (), "unet": UNET, "schedule": ("cosine", 1000), "prediction": "v"}
 SPADE = {"regions": 1 + OBJECTS[1], "latent": 4, "encoder": {"width": 32, "patch": 2}}
 SPADE |= {"generator": {"widths": (24, 24, 48), "hidden": 16}}
 DISCRIMINATOR, ADVERSARY = {"base_channels": 24, "layers": 2}, {"start": 300, "weight": 0.2}
-LR = {"diffusion": 1e-3, "spade": 2e-3}
+LR = {"diffusion": 2e-3, "spade": 2e-3}
 SAMPLING = {"sampler": "ddim", "steps": 25}
 LIKE = 200  # scenes in whose styles SPADE paints
 SHOWN, SCALE = 8, 8  # test maps in pictures; how much larger a map to paint on is
@@ -107,7 +106,7 @@ def trained(kind: str, steps: int, args):
 def train(made: Pipeline | Painter, folder: Path, settings: dict) -> None:
     states = {}
     if isinstance(made, Pipeline):
-        told = lambda x, maps, _: made.training_loss(x, cond=maps, weighting=settings["weighting"])
+        told = lambda x, maps, _: made.training_loss(x, cond=maps)
     else:
         discriminator = models.PatchDiscriminator(3 + 1 + len(CLASSES), **DISCRIMINATOR)
         told = SpadeLoss(made.model, Adversary(discriminator, **ADVERSARY))
