@@ -23,6 +23,8 @@ def told_scenes(
     pairs   the seed of those things that are never seen together (`held_out`)
     turned  the share of sentences with "right of" or "below" that are told the other way round
             (`captions.turned_round`); ``seed`` draws which
+
+    Raises ValueError as `shapes` and `turned_round` do.
     """
     keep = lambda caption: not held_out(caption, seed=pairs)
     scenes = shapes("train", count, side=side, objects=(1, 2), world=world, keep=keep)
