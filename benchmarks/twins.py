@@ -414,9 +414,10 @@ def step(case: Case, memory_format: str) -> Callable[[], object]:
 def pgd(network: nn.Module, x, y, eps: float, steps: int) -> Callable[[], torch.Tensor]:
     """A function that attacks pictures in [0, 1] as `adversarial.pgd` does, in L∞."""
     network.eval().requires_grad_(False)
-    step, low, high = 2.5 * eps / steps, (x - eps).clamp_(0, 1), (x + eps).clamp_(0, 1)
+    step = 2.5 * eps / steps
 
     def attack():
+        low, high = (x - eps).clamp_(0, 1), (x + eps).clamp_(0, 1)
         z = (x + torch.empty_like(x).uniform_(-eps, eps)).clamp_(0, 1)
         for _ in range(steps):
             z.requires_grad_()

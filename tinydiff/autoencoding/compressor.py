@@ -54,7 +54,10 @@ class Compressor(Trained):
         return self._through(self.model.encode, to_input(images))
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
-        """The pictures of latents (N, h, w, channels): uint8 (N, h·f, w·f, C)"""
+        """The pictures of latents (N, h, w, channels): uint8 (N, h·f, w·f, C)
+
+        Raises ValueError for none, and for latents of other channels.
+        """
         if not len(latents):
             raise ValueError("decode: expected latents, got none")
         return to_uint8(self._through(self.model.decode, latents))

@@ -18,12 +18,15 @@ import numpy as np
 
 
 def regions_of(maps: np.ndarray) -> np.ndarray:
-    """Of maps (N, H, W), 0 for the background: int64 (N, H, W), 0 there, from 1 on in each map"""
+    """Of maps (N, H, W), 0 for the background: int64 (N, H, W), 0 there, from 1 on in each map
+
+    Raises ValueError for other than integers (N, H, W), and for none.
+    """
     maps = np.asarray(maps)
     if maps.ndim != 3 or maps.dtype.kind not in "iu":
         raise ValueError(f"maps: expected integers (N, H, W), got {maps.dtype} of {maps.shape}")
     if not maps.size:
-        raise ValueError("maps: expected at least one, got none")
+        raise ValueError(f"maps: expected at least one pixel, got shape {maps.shape}")
     n, height, width = maps.shape
     places = np.arange(1, 1 + height * width, dtype=np.int32).reshape(height, width)
     numbers = np.where(maps != 0, places, 0)

@@ -2,9 +2,9 @@
 
     best ← max(best, seen),  switch ← tap where seen > best     seen: each window's pixel at the tap
 
-A tap sees pixels that lie apart, C numbers each: they are moved as one item, and all that follows
-is done on arrays without gaps.  Taps come in order, so a larger one is a later one: the switch is
-the largest of those that improved on what was there, and it fits a byte.
+A tap sees pixels that lie apart, C numbers each: they are moved together (`pixels.move`), and all
+that follows is done on arrays without gaps.  Taps come in order, so a larger one is a later one:
+the switch is the largest of those that improved on what was there, and it fits a byte.
 """
 
 import math

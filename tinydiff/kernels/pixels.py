@@ -10,7 +10,7 @@ _FEW = 64  # channels from which on runs are long enough
 
 
 def move(a, out) -> None:
-    """out = a, arrays (…, C) of one shape without gaps along the last axis"""
+    """out = a: arrays (…, C) of one shape and dtype, without gaps along the last axis"""
     channels = a.shape[-1]
     if channels < _FEW:
         pixel = f"V{a.itemsize * channels}"
