@@ -1092,3 +1092,104 @@ def test_one_attack_after_another_is_computed_by_the_same_helpers(processes, rng
     del first, model
     gc.collect()
     assert seen() is None
+
+
+def descend(net, x, scale=None, *, steps, rate=0.5):
+    """Many steps with the same images: x ← x − rate·∂/∂x Σ net(x)²"""
+    for _ in range(steps):
+        x = Tensor(x, requires_grad=True)
+        y = net(x) if scale is None else net(x, scale)
+        x = x.data - rate * td.grad((y * y).sum(), x)
+    return Tensor(x)
+
+
+@pytest.mark.parametrize("number", [2, 3])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_each_process_takes_all_steps_with_its_images(processes, rng, monkeypatch, number, scaled):
+    """p > 0: chance is drawn for each image of the whole batch, whoever computes it."""
+    net = Net(p=0.3).astype(np.float64)
+    x, scale = rng.standard_normal((7, 4, 4, 2)), rng.random((7, 1)) if scaled else None
+    found, states, asked = [], [], []
+    ask = helper.Helper.ask
+    monkeypatch.setattr(helper.Helper, "ask", lambda *args: asked.append(args) or ask(*args))
+    for count in (1, number):
+        processes(count)
+        td.seed(3)
+        net.calls.clear()
+        with Team(net) as team:
+            found.append(team.share(descend, net, (x, scale), {"steps": 4}).numpy())
+        states.append(backend.rng.random())
+        assert net.calls == [7 // count] * 4
+    assert len(asked) == number - 1
+    assert states[0] == states[1]
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-12)
+    assert not np.allclose(found[0], x)
+
+
+def test_what_is_no_module_of_the_team_is_computed_here(processes, rng):
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    around = nn.Sequential(net)
+    alone = descend(around, x, steps=2).numpy()
+    with Team(net) as team:
+        found = team.share(descend, around, (x,), {"steps": 2}).numpy()
+    np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-6)
+
+
+def wait_in_the_helper(net, x, *, here):
+    """Nothing of that length is computed in a test: so it is slept."""
+    if os.getpid() == here:
+        raise KeyboardInterrupt
+    time.sleep(60)
+
+
+def test_nobody_waits_for_what_was_interrupted(processes, rng):
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    with Team(net) as team:
+        net(x)
+        process = team._helpers[0]._process
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            team.share(wait_in_the_helper, net, (x,), {"here": os.getpid()})
+        assert time.monotonic() - began < 30
+        assert not alive(process) and workers._lent == 0
+        assert net(x).shape == (6, 3)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("norm", [np.inf, 2])
+def test_an_attack_meets_its_helpers_once(processes, rng, monkeypatch, wrapped, norm):
+    asked = []
+    ask = helper.Helper.ask
+    monkeypatch.setattr(helper.Helper, "ask", lambda *args: asked.append(args) or ask(*args))
+    network = Classifier(1, 3, widths=(8, 8)).astype(np.float64)
+    model = adversarial.on_pictures(network) if wrapped else network
+    x, y = rng.random((5, 6, 6, 1)), np.arange(5) % 3
+    settings = {"eps": np.float32(0.1), "steps": np.int64(6), "norm": norm, "momentum": 0.5}
+    found = []
+    for number in (1, 2):
+        processes(number)
+        td.seed(0)
+        found.append(adversarial.pgd(model, x, y, **settings))
+    assert len(asked) == 1
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-12)
+    assert not any(p.requires_grad is False for p in network.parameters())
+
+
+def test_an_attack_on_what_is_not_one_network_is_shared_out_step_by_step(processes, rng):
+    """A wrapper that makes no promise, of which the helpers know what is inside."""
+
+    class Brighter(nn.Module):
+        def __init__(self, network):
+            self.network = network
+
+        def forward(self, x):
+            return self.network(1.5 * x)
+
+    model = Brighter(Classifier(1, 3, widths=(8, 8)).astype(np.float64))
+    x, y = rng.random((5, 6, 6, 1)), np.arange(5) % 3
+    found = []
+    for number in (1, 2):
+        processes(number)
+        td.seed(0)
+        found.append(adversarial.pgd(model, x, y, eps=0.1, steps=3))
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-12)

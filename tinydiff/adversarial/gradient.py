@@ -17,8 +17,6 @@ is to fall.  Loss and steps are those of every picture by itself, whatever else 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -81,19 +79,19 @@ def pgd(
         raise ValueError(f"restarts={restarts} of the same start: expected random_start=True, or 1")
 
     result, left = xp.array(x), np.arange(len(x))
-    with attacking(model, x):
+    climb = {
+        "eps": float(eps),
+        "steps": int(steps),
+        "step": float(-step if targeted else step),
+        "norm": float(norm),
+        "momentum": float(momentum),
+        "draws": int(draws),
+    }
+    with attacking(model, x) as together:
         for _ in range(restarts):
             some, labels = x[left], y[left]
-            result[left] = ascend(
-                partial(loss_gradient, model, y=labels, draws=draws),
-                some,
-                drawn_within(some, eps, norm, rng) if random_start else some,
-                eps=eps,
-                steps=steps,
-                step=-step if targeted else step,
-                norm=norm,
-                momentum=momentum,
-            )
+            start = drawn_within(some, eps, norm, rng) if random_start else some
+            result[left] = together(ascend, some, start, labels, **climb)
             if restarts > 1:
                 fooled = is_fooled(logits_of(model, result[left]), labels, targeted)
                 left = left[~fooled]
@@ -103,20 +101,22 @@ def pgd(
 
 
 def ascend(
-    gradient: Callable,
+    model: Module,
     x,
     start,
+    y: np.ndarray,
     *,
     eps: float,
     steps: int,
     step: float,
     norm: float,
-    momentum: float = 0.0,
+    momentum: float,
+    draws: int,
 ):
-    """Climb by the ``gradient``, a function of pictures, from ``start``, staying in x's ball."""
+    """Climb from ``start``, staying in the balls around x; the arguments are those of `pgd`."""
     z, velocity, back = start, 0.0, projection(x, eps, norm)
     for _ in range(steps):
-        g = gradient(z)
+        g = loss_gradient(model, z, y, draws)
         if momentum:
             size = xp.maximum(xp.abs(g).sum(axis=(1, 2, 3), keepdims=True), 1e-12)
             g = velocity = momentum * velocity + g / size

@@ -2,7 +2,7 @@
 
 The door wants a network of pictures in [0, 1] (see `on_pictures`), and leaves it as it was: its
 parameters, their gradients and its mode.  Inside, the network is held still (`nn.frozen`), so that
-an attack sees no dropout and pays for no weight's gradient, and all cores share its batches.
+an attack sees no dropout and pays for no weight's gradient, and all cores share its pictures.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Iterator
+import pkgutil
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from tinydiff import backend, kernels, ops
 from tinydiff.adversarial.ball import NORMS
+from tinydiff.adversarial.pictures import OnPictures
 from tinydiff.backend import xp
 from tinydiff.checks import positive
 from tinydiff.nn import Module, frozen
@@ -33,16 +35,37 @@ _kept_team = functools.lru_cache(maxsize=1)(team_of)
 
 
 @contextlib.contextmanager
-def attacking(model: Module, x) -> Iterator[None]:
-    """Around all that an attack asks of the model about pictures x."""
+def attacking(model: Module, x) -> Iterator[Callable]:
+    """Around all that an attack asks of the model about pictures x.
+
+    Yields ``together(function, *arrays, **settings)``, for an attack that does not look at one
+    picture for the sake of another: it is function(model, *arrays, **settings), an array with an
+    entry for each picture as the arrays have, and each process does all of it with its share of
+    them.  What `Team.share` asks for holds of function and settings.
+    """
+    network = model.model if isinstance(model, OnPictures) else model
     with (
         frozen(model),
         recording(),
         kernels.single_threaded_blas,
-        _kept_team(model),
+        _kept_team(model) as team,
         backend.memory_for(len(x)),
     ):
-        yield
+
+        def together(function: Callable, *arrays, **settings):
+            name = f"{function.__module__}:{function.__qualname__}"
+            words = {"function": name, "pictures": network is not model, "settings": settings}
+            with no_grad():  # whatever the answer hangs on, nobody goes back through the attack
+                return team.share(_of_network, network, arrays, words).data
+
+        yield together
+
+
+def _of_network(network: Module, *arrays, function: str, pictures: bool, settings: dict) -> Tensor:
+    """What `attacking` does together, of a network or of the `OnPictures` around it"""
+    model = OnPictures(network) if pictures else network
+    with recording():
+        return Tensor(pkgutil.resolve_name(function)(model, *arrays, **settings))
 
 
 def checked(model: Module, x, y, eps: float, norm: float = math.inf) -> tuple:

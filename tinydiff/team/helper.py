@@ -2,7 +2,8 @@
 
 It is asked for two things, and answers each before the next:
 
-    forward    some images' inputs                → the module's output for them
+    forward    some images' inputs                → the module's output for them, or that of another
+                                                    function of the module and them
     backward   a forward's number, ∂L/∂output     → the gradients of its inputs, and, in memory
                                                     that both processes see, of the parameters
 
@@ -16,6 +17,7 @@ import contextlib
 import functools
 import gc
 import os
+import pkgutil
 import signal
 import threading
 import traceback
@@ -105,7 +107,10 @@ class Helper:
         return words, arrays
 
     def end(self) -> None:
-        """Let it go, as soon as it has finished what it is at."""
+        """Let it go; what it is at nobody will ask for."""
+        if self._asked is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process, signal.SIGKILL)
         self.leave()
         # In a fork it is no child of ours, and in some programs the system buries children itself.
         with contextlib.suppress(ChildProcessError):
@@ -175,6 +180,13 @@ class Answer:
         return of_parameters | dict(zip(of_inputs, self._content[1], strict=True))
 
 
+def computed(module: Module, inputs: Sequence, work: dict) -> Tensor:
+    """module.forward(*inputs), or what ``work`` names in its place, with its settings"""
+    if work["function"] is None:
+        return module.forward(*inputs)
+    return pkgutil.resolve_name(work["function"])(module, *inputs, **work["settings"])
+
+
 class _Work:
     """The other side: what a helper does."""
 
@@ -221,7 +233,7 @@ class _Work:
             inputs.append(array if kind in ("none", "array") else Tensor(array, kind == "learned"))
         record, began = recording() if words["record"] else no_grad(), next(births)
         with record, backend.seeing_part(*words["part"]):
-            output = self.modules[words["module"]].forward(*inputs)
+            output = computed(self.modules[words["module"]], inputs, words["work"])
         learned = (x for x in inputs if isinstance(x, Tensor) and x.requires_grad)
         tensors, used = [*self.parameters, *learned], set()
         if words["record"]:

@@ -15,7 +15,7 @@ all of them see.
 
 Why not threads?  They hand over Python's lock at each call of NumPy, which takes as long as some
 30,000 additions: two are hardly faster than one at anything but large products.  Processes meet
-twice in a step.
+twice in a step, or once for many steps with the same images (`Team.share`).
 
 In the graph a shared call is one node, y's.  Inside it has its own share's nodes, and two that talk
 to the helpers, which are made when backward comes:
@@ -47,7 +47,7 @@ from tinydiff.nn.module import Module, diverted
 from tinydiff.nn.watch import being_watched
 from tinydiff.optim.flat import flats_of
 from tinydiff.recording import is_recording
-from tinydiff.team.helper import Answer, Helper
+from tinydiff.team.helper import Answer, Helper, computed
 from tinydiff.team.line import shared_views
 from tinydiff.team.shares import array, images_in, kind, outermost
 from tinydiff.team.ticket import Ticket, Walk
@@ -126,28 +126,46 @@ class Team:
             if not calls:
                 diverted.pop(module, None)
 
+    def share(self, function: Callable, module: Module, inputs: tuple, settings: dict) -> Tensor:
+        """function(module, *inputs, **settings), by all of us if that pays
+
+        For what asks the module many times about the same images: each process does all of it with
+        its own, and we meet once.  The function is found by its name in its Python module, so that
+        a helper which is older knows it too, and promises what `Module.independent_images` does of
+        ``forward``; settings are numbers, strings, or None.
+        """
+        if module not in self._modules:
+            return function(module, *inputs, **settings)
+        name = f"{function.__module__}:{function.__qualname__}"
+        return self._by_all(module, inputs, {"function": name, "settings": settings})
+
     def _call(self, module: Module, inputs: tuple, settings: dict) -> Tensor:
         """module.forward(*inputs, **settings), by all of us if that pays"""
+        if settings:
+            return module.forward(*inputs, **settings)
+        return self._by_all(module, inputs, {"function": None, "settings": {}})
+
+    def _by_all(self, module: Module, inputs: tuple, work: dict) -> Tensor:
+        """`computed`(module, inputs, work), by all of us if that pays"""
         place = self._modules.index(module)
         if (
-            settings
-            or images_in(inputs) < workers.THREADS
+            images_in(inputs) < workers.THREADS
             or inputs[0].size * self._weights[place] < WORTH
             or being_watched()
             or not self._lock.acquire(blocking=False)
         ):
-            return module.forward(*inputs, **settings)
+            return computed(module, inputs, work)
         try:
             try:
                 self._be_ready()
             except OSError:  # no memory or no room for another process: slower, but no harm
                 self.close()
-                return module.forward(*inputs)
-            return self._together(place, inputs)
+                return computed(module, inputs, work)
+            return self._together(place, inputs, work)
         finally:
             self._lock.release()
 
-    def _together(self, place: int, inputs: tuple) -> Tensor:
+    def _together(self, place: int, inputs: tuple, work: dict) -> Tensor:
         n, shares = len(inputs[0]), len(self._helpers) + 1
         bounds = [n * k // shares for k in range(shares + 1)]
         own, *parts = (slice(*ends) for ends in itertools.pairwise(bounds))
@@ -157,6 +175,7 @@ class Team:
             "task": "forward",
             "call": self._calls,
             "module": place,
+            "work": work,
             "inputs": [kind(x) for x in inputs],
             "record": is_recording(),
             "training": [m.training for m in self._inside],
@@ -173,7 +192,7 @@ class Team:
         module = self._modules[place]
         try:
             with backend.seeing_part(n, own.start, own.stop):
-                first = module.forward(*(None if x is None else x[own] for x in inputs))
+                first = computed(module, [None if x is None else x[own] for x in inputs], work)
         except BaseException:
             self.close()  # whatever they are at, nobody will ask for it
             raise
