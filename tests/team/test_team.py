@@ -1094,6 +1094,19 @@ def test_one_attack_after_another_is_computed_by_the_same_helpers(processes, rng
     assert seen() is None
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """Grows by one with each question to a helper."""
+    questions, ask = [], helper.Helper.ask
+
+    def counting(*args):
+        questions.append(args)
+        return ask(*args)
+
+    monkeypatch.setattr(helper.Helper, "ask", counting)
+    return questions
+
+
 def descend(net, x, scale=None, *, steps, rate=0.5):
     """Many steps with the same images: x ← x − rate·∂/∂x Σ net(x)²"""
     for _ in range(steps):
@@ -1105,13 +1118,11 @@ def descend(net, x, scale=None, *, steps, rate=0.5):
 
 @pytest.mark.parametrize("number", [2, 3])
 @pytest.mark.parametrize("scaled", [False, True])
-def test_each_process_takes_all_steps_with_its_images(processes, rng, monkeypatch, number, scaled):
+def test_each_process_takes_all_steps_with_its_images(processes, rng, asked, number, scaled):
     """p > 0: chance is drawn for each image of the whole batch, whoever computes it."""
     net = Net(p=0.3).astype(np.float64)
     x, scale = rng.standard_normal((7, 4, 4, 2)), rng.random((7, 1)) if scaled else None
-    found, states, asked = [], [], []
-    ask = helper.Helper.ask
-    monkeypatch.setattr(helper.Helper, "ask", lambda *args: asked.append(args) or ask(*args))
+    found, states = [], []
     for count in (1, number):
         processes(count)
         td.seed(3)
@@ -1126,70 +1137,155 @@ def test_each_process_takes_all_steps_with_its_images(processes, rng, monkeypatc
     assert not np.allclose(found[0], x)
 
 
-def test_what_is_no_module_of_the_team_is_computed_here(processes, rng):
+def test_what_is_no_module_of_the_team_is_shared_out_step_by_step(processes, rng, asked):
     net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
     around = nn.Sequential(net)
     alone = descend(around, x, steps=2).numpy()
     with Team(net) as team:
         found = team.share(descend, around, (x,), {"steps": 2}).numpy()
+    assert len(asked) == 4 and net.calls == [6, 6, 3, 3]
     np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-6)
 
 
-def wait_in_the_helper(net, x, *, here):
-    """Nothing of that length is computed in a test: so it is slept."""
-    if os.getpid() == here:
-        raise KeyboardInterrupt
-    time.sleep(60)
+def test_what_is_watched_is_computed_here_as_a_whole(processes, rng, asked):
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    seen = []
+    with Team(net) as team, watching(lambda module, output: seen.append(module)):
+        team.share(descend, net, (x,), {"steps": 2})
+    assert not asked and seen.count(net) == 2
 
 
-def test_nobody_waits_for_what_was_interrupted(processes, rng):
+def test_a_function_must_be_found_by_its_name(processes, rng):
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+
+    def inside(net, x):
+        return net(x)
+
+    wrong = r"test_team:test_a_function.*<locals>.inside is not found by its name"
+    for number in (1, 2):
+        processes(number)
+        with Team(net) as team:
+            with pytest.raises(ValueError, match=wrong):
+                team.share(inside, net, (x,), {})
+            with pytest.raises(ValueError, match="lambda> is not found by its name"):
+                team.share(lambda net, x: net(x), net, (x,), {})
+
+
+def mean(net, x):
+    return net(x).mean()
+
+
+def picky(net, x):
+    if x.max() > 9:
+        raise ValueError("that is too much")
+    return net(x)
+
+
+def test_errors_of_a_shared_function(processes, rng):
     net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
     with Team(net) as team:
-        net(x)
-        process = team._helpers[0]._process
-        began = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            team.share(wait_in_the_helper, net, (x,), {"here": os.getpid()})
-        assert time.monotonic() - began < 30
-        assert not alive(process) and workers._lent == 0
-        assert net(x).shape == (6, 3)
+        with pytest.raises(TypeError, match=r"test_team:mean promises.*returned \(\) for 3"):
+            team.share(mean, net, (x,), {})
+        x[5, 0] = 10
+        with pytest.raises(RuntimeError, match="that is too much"):  # in the helper alone
+            team.share(picky, net, (x,), {})
+        x[5, 0] = 0
+        assert team.share(picky, net, (x,), {}).shape == (6, 3)
+
+
+def sleep(net, x, *, here, interrupted):
+    """A long computation in the helper, which nobody waits for; here one that ends at once."""
+    if os.getpid() != here:
+        time.sleep(60)
+    elif interrupted:
+        raise KeyboardInterrupt
+    return net(x)
+
+
+@pytest.mark.parametrize("while_waiting", [False, True])
+def test_nobody_waits_for_what_was_interrupted(processes, rng, while_waiting):
+    """Neither while we compute our own share, nor while we wait for the helper's."""
+    net, x = Net(), rng.standard_normal((6, 4, 4, 2), dtype=np.float32)
+    settings = {"here": os.getpid(), "interrupted": not while_waiting}
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with Team(net) as team:
+            net(x)
+            process = team._helpers[0]._process
+            began = time.monotonic()
+            if while_waiting:
+                signal.setitimer(signal.ITIMER_REAL, 0.5)
+            with pytest.raises(KeyboardInterrupt):
+                team.share(sleep, net, (x,), settings)
+            assert time.monotonic() - began < 30
+            assert not alive(process) and workers._lent == 0
+            assert net(x).shape == (6, 3)
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("norm", [np.inf, 2])
-def test_an_attack_meets_its_helpers_once(processes, rng, monkeypatch, wrapped, norm):
-    asked = []
-    ask = helper.Helper.ask
-    monkeypatch.setattr(helper.Helper, "ask", lambda *args: asked.append(args) or ask(*args))
+def test_an_attack_meets_its_helpers_once(processes, rng, asked, wrapped, norm):
     network = Classifier(1, 3, widths=(8, 8)).astype(np.float64)
     model = adversarial.on_pictures(network) if wrapped else network
     x, y = rng.random((5, 6, 6, 1)), np.arange(5) % 3
     settings = {"eps": np.float32(0.1), "steps": np.int64(6), "norm": norm, "momentum": 0.5}
+    found = attacked_by(processes, (1, 2), model, x, y, **settings)
+    assert len(asked) == 1
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-12)
+    assert all(p.requires_grad for p in network.parameters())
+
+
+def attacked_by(processes, numbers, model, x, y, **settings):
+    """What PGD finds with so many processes, from the same seed"""
     found = []
-    for number in (1, 2):
+    for number in numbers:
         processes(number)
         td.seed(0)
         found.append(adversarial.pgd(model, x, y, **settings))
-    assert len(asked) == 1
-    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-12)
-    assert not any(p.requires_grad is False for p in network.parameters())
+    return found
 
 
-def test_an_attack_on_what_is_not_one_network_is_shared_out_step_by_step(processes, rng):
-    """A wrapper that makes no promise, of which the helpers know what is inside."""
+class Noisy(Classifier):
+    """Chance has a hand in its answers, in evaluation too."""
 
-    class Brighter(nn.Module):
-        def __init__(self, network):
-            self.network = network
+    def forward(self, x):
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        return super().forward(x + 0.3 * backend.randn(x.shape, dtype=x.dtype))
 
-        def forward(self, x):
-            return self.network(1.5 * x)
 
-    model = Brighter(Classifier(1, 3, widths=(8, 8)).astype(np.float64))
+def test_restarts_and_chance_in_an_attack(processes, rng):
+    x, y = rng.random((7, 6, 6, 1)), np.arange(7) % 3
+    model = Noisy(1, 3, widths=(8, 8)).astype(np.float64)
+    settings = {"eps": 0.05, "steps": 3, "restarts": 3, "draws": 2}
+    found = attacked_by(processes, (1, 2, 3), model, x, y, **settings)
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=0, atol=1e-12)
+
+
+class Brighter(nn.Module):
+    """A wrapper that makes no promise, and of which helpers do not know."""
+
+    def __init__(self, network):
+        self.model = network
+
+    def forward(self, x):
+        return self.model(1.5 * x)
+
+
+class Darker(adversarial.OnPictures):
+    """Not what an `OnPictures` computes."""
+
+    def forward(self, x):
+        return self.model(0.5 * x)
+
+
+@pytest.mark.parametrize("kind", [Brighter, Darker])
+def test_an_attack_on_another_wrapper_is_shared_out_step_by_step(processes, rng, asked, kind):
+    network = Classifier(1, 3, widths=(8, 8)).astype(np.float64)
     x, y = rng.random((5, 6, 6, 1)), np.arange(5) % 3
-    found = []
-    for number in (1, 2):
-        processes(number)
-        td.seed(0)
-        found.append(adversarial.pgd(model, x, y, eps=0.1, steps=3))
+    found = attacked_by(processes, (1, 2), kind(network), x, y, eps=0.1, steps=3)
+    assert len(asked) == 6
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-12)
+    other = attacked_by(processes, (1,), adversarial.on_pictures(network), x, y, eps=0.1, steps=3)
+    assert not np.allclose(other, found[0])

@@ -24,7 +24,7 @@ from tinydiff.nn import Module, frozen
 from tinydiff.nn.checks import is_module
 from tinydiff.ops.checks import integers
 from tinydiff.recording import no_grad, recording
-from tinydiff.team import team_of
+from tinydiff.team import name_of, team_of
 from tinydiff.tensor import Tensor, grad
 
 RULED_OUT = -1e9  # for a logit that is not to be the largest
@@ -38,12 +38,12 @@ _kept_team = functools.lru_cache(maxsize=1)(team_of)
 def attacking(model: Module, x) -> Iterator[Callable]:
     """Around all that an attack asks of the model about pictures x.
 
-    Yields ``together(function, *arrays, **settings)``, for an attack that does not look at one
-    picture for the sake of another: it is function(model, *arrays, **settings), an array with an
-    entry for each picture as the arrays have, and each process does all of it with its share of
-    them.  What `Team.share` asks for holds of function and settings.
+    Yields ``together``: together(function, *arrays, **settings) is function(model, *arrays,
+    **settings), each process with its share of the pictures.  The arrays and the one that the
+    function returns have an entry for each picture, which depends on that picture alone; what else
+    is asked of function and settings, `Team.share` says.
     """
-    network = model.model if isinstance(model, OnPictures) else model
+    wrapped = type(model) is OnPictures  # which a helper can make anew, around what it knows
     with (
         frozen(model),
         recording(),
@@ -53,19 +53,16 @@ def attacking(model: Module, x) -> Iterator[Callable]:
     ):
 
         def together(function: Callable, *arrays, **settings):
-            name = f"{function.__module__}:{function.__qualname__}"
-            words = {"function": name, "pictures": network is not model, "settings": settings}
-            with no_grad():  # whatever the answer hangs on, nobody goes back through the attack
-                return team.share(_of_network, network, arrays, words).data
+            words = {"function": name_of(function), "wrapped": wrapped, "settings": settings}
+            return team.share(_of, model.model if wrapped else model, arrays, words).data
 
         yield together
 
 
-def _of_network(network: Module, *arrays, function: str, pictures: bool, settings: dict) -> Tensor:
+def _of(network: Module, *arrays, function: str, wrapped: bool, settings: dict) -> Tensor:
     """What `attacking` does together, of a network or of the `OnPictures` around it"""
-    model = OnPictures(network) if pictures else network
-    with recording():
-        return Tensor(pkgutil.resolve_name(function)(model, *arrays, **settings))
+    model = OnPictures(network) if wrapped else network
+    return Tensor(pkgutil.resolve_name(function)(model, *arrays, **settings))
 
 
 def checked(model: Module, x, y, eps: float, norm: float = math.inf) -> tuple:

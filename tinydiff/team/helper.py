@@ -2,8 +2,8 @@
 
 It is asked for two things, and answers each before the next:
 
-    forward    some images' inputs                → the module's output for them, or that of another
-                                                    function of the module and them
+    forward    some images' inputs                → what the module, or a function of it, makes of
+                                                    them
     backward   a forward's number, ∂L/∂output     → the gradients of its inputs, and, in memory
                                                     that both processes see, of the parameters
 
@@ -23,7 +23,7 @@ import threading
 import traceback
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -107,14 +107,13 @@ class Helper:
         return words, arrays
 
     def end(self) -> None:
-        """Let it go; what it is at nobody will ask for."""
-        if self._asked is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process, signal.SIGKILL)
+        """Let it go; what it may be at nobody will ask for, and that can take long."""
         self.leave()
         # In a fork it is no child of ours, and in some programs the system buries children itself.
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._process, 0)
+            if os.waitpid(self._process, os.WNOHANG) == (0, 0):  # it lives
+                os.kill(self._process, signal.SIGKILL)
+                os.waitpid(self._process, 0)
 
     def leave(self) -> None:
         """Hang up.  After a fork, in the child, that is all: the helper is the parent's."""
@@ -178,6 +177,15 @@ class Answer:
         of_parameters = {i: ours[i] for i in self.places if i < len(ours)}
         of_inputs = [i for i in self.places if i >= len(ours)]
         return of_parameters | dict(zip(of_inputs, self._content[1], strict=True))
+
+
+def name_of(function: Callable) -> str:
+    """By which `pkgutil.resolve_name` finds it in another process; ValueError if it does not."""
+    name = f"{function.__module__}:{function.__qualname__}"
+    with contextlib.suppress(ValueError, ImportError, AttributeError):
+        if pkgutil.resolve_name(name) is function:
+            return name
+    raise ValueError(f"function: {name} is not found by its name, as one of a Python module is")
 
 
 def computed(module: Module, inputs: Sequence, work: dict) -> Tensor:

@@ -47,7 +47,7 @@ from tinydiff.nn.module import Module, diverted
 from tinydiff.nn.watch import being_watched
 from tinydiff.optim.flat import flats_of
 from tinydiff.recording import is_recording
-from tinydiff.team.helper import Answer, Helper, computed
+from tinydiff.team.helper import Answer, Helper, computed, name_of
 from tinydiff.team.line import shared_views
 from tinydiff.team.shares import array, images_in, kind, outermost
 from tinydiff.team.ticket import Ticket, Walk
@@ -130,13 +130,14 @@ class Team:
         """function(module, *inputs, **settings), by all of us if that pays
 
         For what asks the module many times about the same images: each process does all of it with
-        its own, and we meet once.  The function is found by its name in its Python module, so that
-        a helper which is older knows it too, and promises what `Module.independent_images` does of
-        ``forward``; settings are numbers, strings, or None.
+        its own, and we meet once.  The function promises what `Module.independent_images` does of
+        ``forward``, of inputs and the Tensor it returns.  Settings are Python's own numbers,
+        strings or None.  Raises ValueError for a function that an older helper could not find by
+        its name: one of no Python module, or inside of another.
         """
+        name = name_of(function)
         if module not in self._modules:
             return function(module, *inputs, **settings)
-        name = f"{function.__module__}:{function.__qualname__}"
         return self._by_all(module, inputs, {"function": name, "settings": settings})
 
     def _call(self, module: Module, inputs: tuple, settings: dict) -> Tensor:
@@ -182,28 +183,28 @@ class Team:
             "learned": [p.requires_grad for p in self._parameters],
             "random": backend.rng.bit_generator.state,
         }
-        answers = [
-            helper.ask(
-                {**question, "part": (n, part.start, part.stop)},
-                [array(x)[part] for x in inputs if x is not None],
-            )
-            for helper, part in zip(self._helpers, parts, strict=True)
-        ]
         module = self._modules[place]
         try:
+            answers = [
+                helper.ask(
+                    {**question, "part": (n, part.start, part.stop)},
+                    [array(x)[part] for x in inputs if x is not None],
+                )
+                for helper, part in zip(self._helpers, parts, strict=True)
+            ]
             with backend.seeing_part(n, own.start, own.stop):
                 first = computed(module, [None if x is None else x[own] for x in inputs], work)
+            if not isinstance(first, Tensor) or first.shape[:1] != (own.stop,):
+                who = work["function"] or type(module).__name__
+                got = getattr(first, "shape", type(first).__name__)
+                raise TypeError(
+                    f"{who} promises independent_images, and returned {got} for {own.stop} images; "
+                    "expected one Tensor, with an entry for each"
+                )
+            y = Tensor(np.concatenate([first.data, *(answer.output for answer in answers)]))
         except BaseException:
             self.close()  # whatever they are at, nobody will ask for it
             raise
-        if not isinstance(first, Tensor) or first.shape[:1] != (own.stop,):
-            got = getattr(first, "shape", type(first).__name__)
-            self.close()
-            raise TypeError(
-                f"{type(module).__name__} promises independent_images, and its forward returned "
-                f"{got} for {own.stop} images; expected one Tensor, with an entry for each"
-            )
-        y = Tensor(np.concatenate([first.data, *(answer.output for answer in answers)]))
         if is_recording():
             ticket = Ticket(self, self._calls, self._helpers, own, parts)
             self._record(y, inputs, first, began, answers, ticket)
