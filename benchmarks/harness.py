@@ -204,7 +204,7 @@ def _cell(value) -> str:
         low, middle, high = map(_cell, value)
         return middle if low == high else f"{middle} ({low}–{high})"
     if isinstance(value, float):
-        if value and abs(value) < 1e-3:
+        if value and abs(value) < 1e-2:
             return f"{value:.0e}"
         return f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f}"
     return str(value)
