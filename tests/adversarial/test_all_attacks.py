@@ -184,6 +184,11 @@ REFUSED = {
     "negative class": (lambda m, x, y: (m, x, y - 4), ValueError, "y: classes run from -"),
     "too few classes": (lambda m, x, y: (m, x, y[:-1]), ValueError, "y has shape"),
     "logits as classes": (lambda m, x, y: (m, x, y * 1.0), TypeError, "y: expected classes"),
+    "another dtype": (
+        lambda m, x, y: (m, x.astype(np.float32 if x.dtype == np.float64 else np.float64), y),
+        TypeError,
+        "x: pictures are float.., the model's parameters float..$",
+    ),
 }
 
 
@@ -259,3 +264,16 @@ def test_a_model_must_answer_with_logits(rng):
 
     with pytest.raises(ValueError, match=r"expected logits \(1, K\)"):
         adversarial.fgsm(Flat(), *some_pictures(rng), eps=0.1)
+
+
+def test_a_models_own_type_error_is_left_alone(rng):
+    class Wrong(nn.Module):
+        def __init__(self):
+            self.w = Parameter(np.ones(2, np.float32))
+
+        def forward(self, x):
+            raise TypeError("mine")
+
+    x, y = some_pictures(rng)
+    with pytest.raises(TypeError, match=r"^mine$"):
+        adversarial.fgsm(Wrong(), x.astype(np.float32), y, eps=0.1)

@@ -105,8 +105,15 @@ def asked(model: Module, x) -> tuple:
     """
     is_module(model)
     x = pictures(x)
-    with frozen(model), no_grad():
-        answer = model(x[:1]).shape
+    try:
+        with frozen(model), no_grad():
+            answer = model(x[:1]).shape
+    except TypeError as error:
+        theirs = {p.dtype for p in model.parameters()}
+        if x.dtype in theirs or not theirs:
+            raise
+        names = " or ".join(sorted(map(str, theirs)))
+        raise TypeError(f"x: pictures are {x.dtype}, the model's parameters {names}") from error
     if len(answer) != 2 or answer[1] < 2:
         raise ValueError(
             f"model: answers a picture with shape {answer}, expected logits (1, K), K ≥ 2"
