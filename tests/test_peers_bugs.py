@@ -341,9 +341,9 @@ def test_every_module_takes_its_arrays_from_the_one_backend():
 
 @pytest.mark.skipif(backend.name == "cupy", reason="CuPy takes its own time")
 def test_importing_takes_long():
-    """Less than four times what NumPy takes: processor time, the best of five, whatever else runs.
+    """Less than 0.3 s on top of NumPy: processor time, the best of five, whatever else runs.
 
-    Some 2 to 2.5; with matplotlib it would be more than four, with PyTorch far more.
+    Where NumPy itself takes more than 0.1 s, the machine is slow, and we may take as much longer.
     """
     code = (
         "import time; start = time.process_time(); import numpy; middle = time.process_time(); "
@@ -351,4 +351,4 @@ def test_importing_takes_long():
     )
     times = [[float(t) for t in run_python(code).split()] for _ in range(5)]
     numpy_alone, ours = map(min, zip(*times, strict=True))
-    assert ours < 4 * numpy_alone
+    assert ours < max(0.3, 3 * numpy_alone)

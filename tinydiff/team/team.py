@@ -131,9 +131,9 @@ class Team:
 
         For what asks the module many times about the same images: each process does all of it with
         its own, and we meet once.  The function promises what `Module.independent_images` does of
-        ``forward``, of inputs and the Tensor it returns.  Settings are Python's own numbers,
-        strings or None.  Raises ValueError for a function that an older helper could not find by
-        its name: one of no Python module, or inside of another.
+        ``forward``, of inputs and the Tensor it returns.  Settings are what JSON can hold.  Raises
+        ValueError for a function that an older helper could not find by its name: one of no Python
+        module, or inside of another.
         """
         name = name_of(function)
         if module not in self._modules:
