@@ -69,26 +69,29 @@ def main() -> None:
     measured = {row.name: (row, flops) for row, flops in ops(scale)}
     steps = {case.title: case for case in step_cases(args.small)}
     drawn = {f"drawing, {case.title}": case for case in sampling_cases(args.small)}
-    names = harness.chosen([*measured, "Adam", *steps, *drawn], args.only)
+    names = harness.chosen([*steps, *drawn, *measured, "Adam"], args.only)
     either_kernel = "3×3 convolutions by either kernel"
     tables = found | {"Operations": [], either_kernel: [], "Training steps": []}
     tables |= {"Sampling: one of 50 steps": []}
-    for name in names:
-        if name in measured:
-            table, row = "Operations", operation(*measured[name], args.rounds, bandwidth, speed)
-        elif name in steps:
-            table, row = "Training steps", training(steps[name], args.rounds)
-        elif name in drawn:
-            row = sampling.measure(drawn[name], args.rounds, finish, WORST)
-            table = "Sampling: one of 50 steps"
-        else:
-            table, row = "Operations", per_op.adam(args.rounds, finish=finish)
-        tables[table].append(row)
-        print(harness.table([row]), flush=True)
-        if "conv 3×3" in name and "stride" not in name:
-            tables[either_kernel] += either(*measured[name], args.rounds)
-        xp.get_default_memory_pool().free_all_blocks()
-        torch.cuda.empty_cache()
+    try:
+        for name in names:
+            if name in measured:
+                table, row = "Operations", operation(*measured[name], args.rounds, bandwidth, speed)
+            elif name in steps:
+                table, row = "Training steps", training(steps[name], args.rounds)
+            elif name in drawn:
+                row = sampling.measure(drawn[name], args.rounds, finish, WORST)
+                table = "Sampling: one of 50 steps"
+            else:
+                table, row = "Operations", per_op.adam(args.rounds, finish=finish)
+            tables[table].append(row)
+            print(harness.table([row]), flush=True)
+            if "conv 3×3" in name and "stride" not in name:
+                tables[either_kernel] += either(*measured[name], args.rounds)
+            xp.get_default_memory_pool().free_all_blocks()
+            torch.cuda.empty_cache()
+    except KeyboardInterrupt:
+        print(f"interrupted at {name}: what was measured before is kept")
     harness.report("gpu", {name: rows for name, rows in tables.items() if rows}, args.out)
 
 
@@ -141,7 +144,8 @@ def ops(scale: int) -> Iterator[tuple[per_op.Row, int]]:
 
 
 def operation(row: per_op.Row, flops: int, rounds: int, bandwidth: float, speed: float) -> dict:
-    errors = row.errors()
+    with torch.backends.cudnn.flags(benchmark=False, allow_tf32=backend.tf32):  # float64 takes long
+        errors = row.errors()
     if max(errors.values()) > WORST:
         raise SystemExit(f"{row.name}: {errors}")
     formats = list(per_op.FORMATS) if row.image else ["contiguous"]

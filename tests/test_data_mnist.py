@@ -1,5 +1,6 @@
 """MNIST and Fashion-MNIST: the idx reader, and the real files where they are at hand."""
 
+import functools
 import gzip
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tinydiff.data import fashion_mnist, mnist
 from tinydiff.data.mnist import read_idx
 
+packed = functools.partial(gzip.compress, mtime=0)  # tests that run side by side share their names
 REAL = Path(os.environ.get("TINYDIFF_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
@@ -58,7 +60,7 @@ def idx(array: np.ndarray) -> bytes:
 
 def test_read_idx():
     array = np.arange(300 * 3, dtype=np.uint8).reshape(300, 3, 1)
-    read = read_idx(gzip.compress(idx(array)))
+    read = read_idx(packed(idx(array)))
     assert read.dtype == np.uint8
     assert np.array_equal(read, array)
     read[0] = 0  # the caller's own, not a view of the file
@@ -69,12 +71,12 @@ def test_read_idx():
     [
         (b"", "not an idx file"),
         (b"\x1f\x8b and then no gzip", "not a complete gzip"),
-        (gzip.compress(idx(np.zeros((5, 2), np.uint8)))[:-9], "not a complete gzip"),
-        (gzip.compress(idx(np.zeros((5, 2), np.uint8))[:-1]), r"shape \(5, 2\) holds 22 bytes"),
-        (gzip.compress(idx(np.zeros((5, 2), np.uint8)) + b"x"), "got 23"),
-        (gzip.compress(b"\0\0\x0d\1\0\0\0\0"), "not an idx file of bytes: it begins with 00 00 0d"),
-        (gzip.compress(b"\0"), "not an idx file"),
-        (gzip.compress(b"\0\0\x08\3\0\0"), "got 6"),
+        (packed(idx(np.zeros((5, 2), np.uint8)))[:-9], "not a complete gzip"),
+        (packed(idx(np.zeros((5, 2), np.uint8))[:-1]), r"shape \(5, 2\) holds 22 bytes"),
+        (packed(idx(np.zeros((5, 2), np.uint8)) + b"x"), "got 23"),
+        (packed(b"\0\0\x0d\1\0\0\0\0"), "not an idx file of bytes: it begins with 00 00 0d"),
+        (packed(b"\0"), "not an idx file"),
+        (packed(b"\0\0\x08\3\0\0"), "got 6"),
     ],
 )
 def test_read_idx_refuses(content, message):

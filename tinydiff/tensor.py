@@ -104,7 +104,8 @@ class Tensor:
             if tensor.grad is not None:
                 tensor.grad += gradient
             elif tensor._home is not None:
-                tensor._home[...] = gradient
+                if gradient is not tensor._home:  # where some have written it
+                    tensor._home[...] = gradient
                 tensor.grad = tensor._home
             else:
                 # A rule may hand the same array to several tensors, or one that cannot be

@@ -261,7 +261,7 @@ def test_coordinates_are_two_channels_more():
     where[..., 0] = np.linspace(-1, 1, rows)[:, None]
     where[..., 1] = np.linspace(-1, 1, columns)
     given = asarray(np.concatenate([to_numpy(x), where], axis=3))
-    np.testing.assert_array_equal(run(told, x, t), run(plain, given, t))
+    np.testing.assert_allclose(run(told, x, t), run(plain, given, t), rtol=0, atol=1e-12)
 
 
 def test_self_attention_against_its_equation():

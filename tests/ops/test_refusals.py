@@ -229,7 +229,7 @@ WRONG_TYPES = [
 ]
 
 WRONG_PLACES = [
-    (lambda: X[2], "index 2"),
+    (lambda: X[2], "[Ii]ndex 2"),
     (lambda: X[0, 0, 0], "too many indices"),
     (lambda: X[1.0], "integer"),
     (lambda: X[[0.5]], "integer"),

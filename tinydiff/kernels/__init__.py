@@ -43,3 +43,4 @@ sgd, adam, move_towards = chosen.sgd, chosen.adam, chosen.move_towards
 norm, shrink, Finite = chosen.norm, chosen.shrink, chosen.Finite
 softmax, attention, attention_grad = chosen.softmax, chosen.attention, chosen.attention_grad
 dropout = chosen.dropout
+Recorder, is_capturing = chosen.Recorder, chosen.is_capturing

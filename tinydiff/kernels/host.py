@@ -5,6 +5,7 @@ import numpy as np
 from tinydiff import backend
 from tinydiff.kernels import (
     addition,
+    again,
     col2im,
     fast,
     fast_activation,
@@ -34,6 +35,7 @@ def _fast(*arrays) -> bool:
 softmax, dropout, sum_picked = plain.softmax, plain.dropout, plain.sum_picked
 sgd, adam, move_towards = update.sgd, update.adam, update.move_towards
 norm, shrink, Finite = update.norm, update.shrink, update.Finite
+Recorder, is_capturing = again.Recorder, again.is_capturing
 
 
 def _convolution(images: int, channels: int, filters: int, window: Window, *arrays, grads=False):

@@ -181,14 +181,30 @@ class UNet(nn.Module):
         self.head = zero_init(nn.Conv2d(channels, out_channels * patch**2, 3, padding=1))
 
     def forward(self, x, t, cond=None) -> Tensor:
+        return self.compute(*self.prepare(x, t, cond))
+
+    def prepare(self, x, t, cond=None) -> tuple:
+        """x with its map beside it, the times as waves, and what is told: see `compute`"""
         x = x if isinstance(x, Tensor) else Tensor(x)
         self._check(x, t, cond)
+        waves = sinusoidal_embedding(to_numpy(t).reshape(-1), self.base_channels)
+        waves = waves.reshape(len(t), self.times * self.base_channels)
+        if self.label is not None:
+            return x, waves, self.label(cond)
         if self.embedding is not None:
-            cond = Tensor(asarray(cond, x.dtype))
-        told = self._embed(t, cond), *self._context(cond)
+            return x, waves, Tensor(asarray(cond, x.dtype))
+        if self.text is not None:
+            return x, waves, self.text(cond), words_in(cond)
         if self.map_classes is not None:
             m = one_hot(cond, self.map_classes, x.dtype)
-            x = ops.concat([x, Tensor(m), class_means(x, m)])
+            return ops.concat([x, Tensor(m), class_means(x, m)]), waves
+        return x, waves
+
+    def compute(self, x: Tensor, waves, cond: Tensor | None = None, words=None) -> Tensor:
+        """cond  the label's row, the vector, or the words (N, M, width), of which ``words`` says
+        which are there
+        """
+        told = self._embed(waves, cond), *self._context(cond, words)
         if self.patch > 1:
             x = ops.pixel_unshuffle(x, factor=self.patch)
         if self.coordinates:
@@ -211,23 +227,21 @@ class UNet(nn.Module):
         h = self.head(self.norm(h))
         return ops.pixel_shuffle(h, factor=self.patch) if self.patch > 1 else h
 
-    def _embed(self, t, cond) -> Tensor:
+    def _embed(self, waves, cond: Tensor | None) -> Tensor:
         """Times, and label or vector, as one activated vector (N, 4·base_channels)."""
-        waves = sinusoidal_embedding(to_numpy(t).reshape(-1), self.base_channels)
-        waves = waves.reshape(len(t), self.times * self.base_channels)
         embedding = self.time2(ops.silu(self.time1(waves)))
         if self.label is not None:
-            embedding = embedding + self.label(cond)
+            embedding = embedding + cond
         if self.embedding is not None:
             embedding = embedding + self.meaning(cond)
         return ops.silu(embedding)
 
-    def _context(self, cond) -> tuple:
+    def _context(self, cond: Tensor | None, words) -> tuple:
         """What the pixels look at: the words (N, M, width) and where they are, what the vector
         says (N, TOKENS, embedding), or nothing."""
         if self.embedding is not None:
             return (self.tokens(cond).reshape(-1, TOKENS, self.embedding),)
-        return () if self.text is None else (self.text(cond), words_in(cond))
+        return () if self.text is None else (cond, words)
 
     def _run(self, block: nn.ModuleList, told: tuple, *parts: Tensor) -> Tensor:
         """The layers of a block, one after the other, the first on the channels of all parts."""

@@ -62,6 +62,17 @@ class Module:
     def forward(self, *inputs, **settings):
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
+    def prepare(self, *inputs) -> tuple:
+        """What `compute` is to be given for these inputs.
+
+        For a module that looks at numbers: its ``forward`` is ``compute(*prepare(*inputs))``, and
+        only ``prepare`` needs the host, so that a GPU can be asked for all of ``compute`` at once.
+        """
+        return inputs
+
+    def compute(self, *inputs):
+        return self.forward(*inputs)
+
     def __call__(self, *inputs, **settings):
         if diverted and self in diverted:
             output = diverted[self][-1](self, inputs, settings)

@@ -40,9 +40,10 @@ def _checked(mask, scores: tuple[int, ...]):
         raise ValueError(f"attention: mask {data.shape} does not fit the scores {scores}")
     if data.dtype.kind not in "bf":
         raise TypeError(f"attention: mask must be boolean or floating point, got {data.dtype}")
-    allowed = data if data.dtype.kind == "b" else data != -math.inf
-    if not allowed.any(axis=-1).all():
-        raise ValueError("attention: the mask leaves some query without any key")
+    if not kernels.is_capturing():  # else there is nothing in it yet
+        allowed = data if data.dtype.kind == "b" else data != -math.inf
+        if not allowed.any(axis=-1).all():
+            raise ValueError("attention: the mask leaves some query without any key")
     return xp.where(backend.asarray(data), 0.0, -xp.inf) if data.dtype.kind == "b" else mask
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tinydiff.backend import xp
 from tinydiff.nn.module import Module
 from tinydiff.recording import is_recording
 from tinydiff.tensor import Tensor
@@ -24,8 +25,8 @@ def outermost(module: Module) -> Iterator[Module]:
 
 def images_in(inputs: tuple) -> int:
     """How many images there are, if all inputs are of as many (None aside); otherwise 0"""
-    given = [x for x in inputs if x is not None]
-    if not inputs or not all(isinstance(x, (Tensor, np.ndarray)) and x.ndim for x in given):
+    given, kinds = [x for x in inputs if x is not None], (Tensor, np.ndarray, xp.ndarray)
+    if not inputs or not all(isinstance(x, kinds) and x.ndim for x in given):
         return 0
     lengths = {len(x) for x in given}
     return lengths.pop() if inputs[0] is not None and len(lengths) == 1 else 0

@@ -43,41 +43,36 @@ import numpy as np
 from tinydiff import backend
 from tinydiff.graph import Node, births, made_since
 from tinydiff.kernels import workers
-from tinydiff.nn.module import Module, diverted
+from tinydiff.nn.module import Module
 from tinydiff.nn.watch import being_watched
 from tinydiff.optim.flat import flats_of
 from tinydiff.recording import is_recording
+from tinydiff.team.diverting import Diverting, one_for
 from tinydiff.team.helper import Answer, Helper, computed, name_of
 from tinydiff.team.line import shared_views
+from tinydiff.team.replaying import Replaying
 from tinydiff.team.shares import array, images_in, kind, outermost
 from tinydiff.team.ticket import Ticket, Walk
 from tinydiff.tensor import Tensor, node_of
 
 WORTH = 1 << 30  # numbers in × weights: about from 10 ms of arithmetic on, the helpers pay
 
-_living: weakref.WeakKeyDictionary[Module, weakref.ref[Team]] = weakref.WeakKeyDictionary()
 
-
-def team_of(model: Callable) -> Team:
+def team_of(model: Callable) -> Team | Replaying:
     """The model's Team, where somebody has one, or a new one.  It lives as long as it is held.
 
-    What only goes around one network has that network's.  A model that is no Module, a function for
-    instance, is computed as ever.
+    On a GPU, for which one process is enough, it is a `Replaying`.  What only goes around one
+    network has that network's.  A model that is no Module, a function say, is computed as ever.
     """
     if not isinstance(model, Module):
-        return Team(Module())
+        return _kind(Module())
     shared = list(outermost(model))
     if len(shared) == 1:
         model = shared[0]
-    known = _living.get(model)
-    team = None if known is None else known()
-    if team is None:
-        team = Team(model)
-        _living[model] = weakref.ref(team)
-    return team
+    return one_for(model, _kind)
 
 
-class Team:
+class Team(Diverting):
     """``with team:`` what the model is given is computed by as many processes as there are cores.
 
     Shared out are calls of those modules in ``model``, the outermost ones, that promise
@@ -87,10 +82,8 @@ class Team:
     """
 
     def __init__(self, model: Module):
-        self.model = model
-        self._modules: list[Module] = []  # those whose calls are shared out
+        super().__init__(model)
         self._weights: list[int] = []  # how many, of each
-        self._entered: list[list[Module]] = []
         self._helpers: list[Helper] = []
         # What the helpers know of the model, besides its modules above; they are told of each
         # module's `training` and parameter's `requires_grad`, and see the values in the arrays.
@@ -102,29 +95,15 @@ class Team:
         self._lock = threading.Lock()
         weakref.finalize(self, _end, self._helpers)
 
-    def __reduce__(self):
-        """A copied model has a Team of its own."""
-        return team_of, (self.model,)
-
     def __enter__(self) -> Team:
-        found: list[Module] = []
-        if backend.name == "numpy" and workers.THREADS > 1 and sys.platform == "linux":
-            found = list(outermost(self.model))
-        if found != self._modules:
-            self.close()
-            self._modules, self._weights = found, [m.num_parameters() for m in found]
-        for module in found:
-            diverted.setdefault(module, []).append(self._call)
-        self._entered.append(found)
+        before = self._modules
+        super().__enter__()
+        if self._modules is not before:
+            self._weights = [m.num_parameters() for m in self._modules]
         return self
 
-    def __exit__(self, *exception) -> None:
-        for module in self._entered.pop():
-            calls = diverted.get(module)  # none in a process that the user forked meanwhile
-            if calls:
-                calls.pop()
-            if not calls:
-                diverted.pop(module, None)
+    def _useful(self) -> bool:
+        return backend.name == "numpy" and workers.THREADS > 1 and sys.platform == "linux"
 
     def share(self, function: Callable, module: Module, inputs: tuple, settings: dict) -> Tensor:
         """function(module, *inputs, **settings), by all of us if that pays
@@ -262,6 +241,9 @@ class Team:
     def close(self) -> None:
         """End the helpers; the next batch gets new ones."""
         _end(self._helpers)
+
+
+_kind = Replaying if backend.name == "cupy" else Team
 
 
 def _end(helpers: list[Helper]) -> None:

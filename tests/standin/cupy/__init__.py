@@ -18,6 +18,7 @@ of cupy._core, and, as far as goes without a GPU, the real one in tests/oracle/t
 """
 
 import builtins
+import contextlib
 import os
 import re
 import types
@@ -506,6 +507,17 @@ def get_default_memory_pool():
     return _pool
 
 
+def get_default_pinned_memory_pool():
+    return types.SimpleNamespace(malloc=None)
+
+
+class _Stream:
+    """Kernels are computed here when they are asked for: none can be written down for later."""
+
+    def __init__(self, null=False, non_blocking=False):
+        raise NotImplementedError("the stand-in captures nothing")
+
+
 cuda = types.SimpleNamespace(
     runtime=types.SimpleNamespace(
         driverGetVersion=lambda: 13000 * (os.environ.get("CUPY_STANDIN_STATE") != "no driver"),
@@ -520,4 +532,8 @@ cuda = types.SimpleNamespace(
     get_cublas_handle=lambda: "handle",
     get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),
     memory=types.SimpleNamespace(OutOfMemoryError=_OutOfMemoryError),
+    MemoryPool=lambda: _pool,
+    Stream=_Stream,
+    using_allocator=lambda allocator: contextlib.nullcontext(),
+    set_pinned_memory_allocator=lambda allocator: None,
 )

@@ -52,6 +52,18 @@ def gemmStridedBatchedEx(
         c[0][...] = result if beta == 0 else result + dtype.type(beta) * c[0]
 
 
+def gemmEx(
+    handle, transa, transb, m, n, k, alpha, A, Atype, lda, B, Btype, ldb, beta, C, Ctype, ldc,
+    computeType, algo
+):  # fmt: skip
+    """The same of one matrix"""
+    one = 0, 1  # stride and count
+    gemmStridedBatchedEx(
+        handle, transa, transb, m, n, k, alpha, A, Atype, lda, 0, B, Btype, ldb, 0,
+        beta, C, Ctype, ldc, *one, computeType, algo
+    )  # fmt: skip
+
+
 def _columns(start, shape, leading, stride, count, dtype):
     """A batch of matrices stored column by column, (count, rows, columns), and its places"""
     rows, columns = shape

@@ -22,9 +22,10 @@ from tinydiff.kernels.cuda import (
     sums,
     winograd,
 )
+from tinydiff.kernels.cuda.graph import NotRepeatable, Recorder, is_capturing
 from tinydiff.kernels.cuda.source import REAL
 from tinydiff.kernels.cuda.update import Finite, adam, move_towards, norm, sgd, shrink
-from tinydiff.kernels.plain import linear, matmul_t, max_pool, max_pool_grad, relu, relu_grad
+from tinydiff.kernels.plain import max_pool, max_pool_grad, relu, relu_grad
 
 
 def _suits(*arrays) -> bool:
@@ -48,9 +49,12 @@ silu, silu_grad, gelu, gelu_grad = (
 sum_rows = _either(sums, "sum_rows")
 
 
+linear, matmul_t = _either(product, "linear"), _either(product, "matmul_t")
+
+
 def matmul(a, b):
     """a @ b: (…, n, k) @ (…, k, m) → (…, n, m)"""
-    batches = a.ndim in (3, 4) and a.shape[:-2] == b.shape[:-2]
+    batches = a.ndim in (2, 3, 4) and a.shape[:-2] == b.shape[:-2]
     module = product if batches and a.dtype == b.dtype and _suits(a, b) else plain
     return module.matmul(a, b)
 
@@ -129,6 +133,8 @@ def dropout(shape, dtype, p, rng):
     """`plain.dropout`, but that its numbers are made on the device: nothing is stored"""
     if dtype not in REAL:
         return plain.dropout(shape, dtype, p, rng)
+    if is_capturing():
+        raise NotRepeatable("dropout draws its key on the host")
     key, (_, low, _) = backend.key(rng=rng), backend.rows_of_batch(shape)
     first = low * math.prod(shape[1:])
     return lambda a: noise.dropout(a, p, key, first) if a.size else a

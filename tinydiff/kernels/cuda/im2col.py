@@ -16,6 +16,7 @@ import math
 import cupy
 
 from tinydiff.kernels.cuda.chunks import chunks
+from tinydiff.kernels.cuda.product import matmul
 from tinydiff.kernels.cuda.source import THREADS, Source
 from tinydiff.kernels.cuda.sums import sum_rows
 from tinydiff.kernels.window import Window
@@ -89,7 +90,7 @@ def _by_gathering(x, weight, window: Window):
     matrix = weight.reshape(-1, filters)
     y = cupy.empty((len(x), *window.out, filters), x.dtype)
     for part in chunks(len(x), _row_elements(window, channels), x.dtype):
-        cupy.matmul(_rows(x[part], window), matrix, out=y[part].reshape(-1, filters))
+        matmul(_rows(x[part], window), matrix, out=y[part].reshape(-1, filters))
     return y
 
 
@@ -99,7 +100,7 @@ def _by_collecting(g, weight, window: Window):
     matrix = weight.reshape(-1, filters).T
     gx = cupy.empty((len(g), *window.image, channels), g.dtype)
     for part in chunks(len(g), _row_elements(window, channels), g.dtype):
-        _collect(g[part].reshape(-1, filters) @ matrix, gx[part], window)
+        _collect(matmul(g[part].reshape(-1, filters), matrix), gx[part], window)
     return gx
 
 
@@ -108,7 +109,7 @@ def _weight_grad(x, g, window: Window):
     channels, filters = x.shape[3], g.shape[3]
     total = None
     for part in chunks(len(x), _row_elements(window, channels), x.dtype):
-        product = _rows(x[part], window).T @ g[part].reshape(-1, filters)
+        product = matmul(_rows(x[part], window).T, g[part].reshape(-1, filters))
         total = product if total is None else cupy.add(total, product, out=total)
     return total.reshape(*window.kernel, channels, filters)
 

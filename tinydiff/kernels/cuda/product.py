@@ -13,6 +13,7 @@ import numpy as np
 from cupy import cuda
 
 from tinydiff import backend
+from tinydiff.kernels.cuda.graph import is_capturing, products
 
 
 def product(a, b, out, scale=1.0, keep=0.0) -> None:
@@ -37,11 +38,24 @@ def product(a, b, out, scale=1.0, keep=0.0) -> None:
     return None
 
 
-def matmul(a, b):
-    """a @ b of batches (…, r, k) and (…, k, c) with the same one or two leading axes"""
-    y = cupy.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
-    product(*(x if x.ndim == 4 else x[None] for x in (a, b, y)))
+def matmul(a, b, out=None):
+    """a @ b of matrices, or of batches (…, r, k) and (…, k, c) with the same leading axes"""
+    if a.ndim == 2 and not is_capturing():
+        return cupy.matmul(a, b, out=out)
+    y = cupy.empty((*a.shape[:-1], b.shape[-1]), a.dtype) if out is None else out
+    product(*(x[(None,) * (4 - x.ndim)] for x in (a, b, y)))
     return y
+
+
+def linear(x, weight, bias):
+    """`plain.linear`"""
+    y = matmul(x, weight)
+    return y if bias is None else cupy.add(y, bias, out=y)
+
+
+def matmul_t(a, b):
+    """`plain.matmul_t`"""
+    return matmul(a.T, b)
 
 
 def _gemm(a, b, out, row: int, scale: float, keep: float) -> None:
@@ -56,28 +70,22 @@ def _gemm(a, b, out, row: int, scale: float, keep: float) -> None:
             arithmetic = cublas.CUBLAS_COMPUTE_32F_FAST_TF32
     factors = np.array([scale, keep], out.dtype)  # read before the call returns
     scale_at = factors.ctypes.data
-    operands = []
+    operations, operands, alone = [], [], n * h == 1
     for x in (b, a):
         leading = _leading(x)
-        operation = cublas.CUBLAS_OP_N if leading is not None else cublas.CUBLAS_OP_T
+        operations.append(cublas.CUBLAS_OP_N if leading is not None else cublas.CUBLAS_OP_T)
         leading = _leading(_t(x)) if leading is None else leading
-        operands.append((operation, (x.data.ptr, kind, leading, _apart(x))))
-    (b_operation, b_matrices), (a_operation, a_matrices) = operands
-    sizes = columns, rows, a.shape[3]
-    cublas.gemmStridedBatchedEx(
-        cuda.get_cublas_handle(),
-        b_operation,
-        a_operation,
-        *sizes,
-        scale_at,
-        *b_matrices,
-        *a_matrices,
-        scale_at + factors.itemsize,
-        *(out.data.ptr, kind, row, _apart(out)),
-        n * h,
-        arithmetic,
-        cublas.CUBLAS_GEMM_DEFAULT,
-    )
+        operands.append((x.data.ptr, kind, leading) + (() if alone else (_apart(x),)))
+    sizes, target = (columns, rows, a.shape[3]), (out.data.ptr, kind, row)
+    arguments = *operations, *sizes, scale_at, *operands[0], *operands[1]
+    arguments += scale_at + factors.itemsize, *target
+    arguments += () if alone else (_apart(out), n * h)
+    name = "gemmEx" if alone else "gemmStridedBatchedEx"
+    arguments += arithmetic, cublas.CUBLAS_GEMM_DEFAULT
+    if is_capturing():
+        getattr(products(), name)(*arguments)
+    else:
+        getattr(cublas, name)(cuda.get_cublas_handle(), *arguments)
 
 
 def _t(a):
