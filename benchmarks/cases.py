@@ -119,12 +119,18 @@ class Case:
         trainer = Trainer(
             model,
             functools.partial(self.loss, model),
-            _Same((target, *inputs)),
+            _Same(tuple(map(_on_device, (target, *inputs)))),
             getattr(optim, self.optimiser)(model.parameters(), lr=self.rate),
             ema=None if self.decay is None else optim.EMA(model, self.decay),
             clip=self.clip,
         )
         return functools.partial(next, trainer.run(until=10**9))
+
+
+def _on_device(entry):
+    """On a GPU pictures lie there, as PyTorch's do; labels stay on the host, as a Trainer's do."""
+    pictures = isinstance(entry, np.ndarray) and entry.dtype.kind == "f"
+    return backend.asarray(entry) if pictures else entry
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,6 @@ def main() -> None:
         raise SystemExit("gpu.py: set TINYDIFF_BACKEND=cupy")
     if DEVICE != "cuda" and not args.small:
         raise SystemExit("gpu.py: PyTorch finds no GPU; install its build for this CUDA version")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = backend.tf32
     torch.backends.cudnn.benchmark = True
     scale = 1 if args.small else 16
     bandwidth, speed = ceilings(1 << (12 if args.small else 28), 64 if args.small else 8192)

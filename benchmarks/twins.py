@@ -21,6 +21,7 @@ from tinydiff.vision import YoloTargets
 from tinydiff.vision.yolo_loss import BACKGROUND, OBJECT, OVERLAP
 
 torch.set_num_threads(THREADS)
+torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = backend.tf32
 DEVICE = "cuda" if backend.name == "cupy" and torch.cuda.is_available() else "cpu"
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 

@@ -93,3 +93,13 @@ def test_a_gradient_of_stride_zero_is_taken_like_any_other(case, rng):
     output.backward(np.ones(output.shape))
     for a, b in zip(gradients(summed), gradients(dense), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["silu", "gelu", "relu", "sigmoid", "tanh", "exp", "dropout"])
+def test_a_single_number_stays_one(name):
+    """CuPy's ascontiguousarray makes a row of one of it."""
+    f = {"dropout": lambda x: ops.dropout(x, p=0.5)}.get(name) or getattr(ops, name)
+    x = Tensor(np.float32(0.5), requires_grad=True)
+    y = f(x)
+    y.backward()
+    assert y.shape == x.grad.shape == ()

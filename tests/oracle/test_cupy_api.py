@@ -209,6 +209,7 @@ VIEWS = [
     lambda cp, x: cp.split(x, 2)[1],
     lambda cp, x: cp.split(x, [1], axis=1)[0],
     lambda cp, x: cp.ascontiguousarray(x),
+    lambda cp, x: cp.ascontiguousarray(x[0, 0, 0]),
     lambda cp, x: cp.empty((2, 3), np.int32),
     lambda cp, x: cp.empty(np.int64(5)),
     lambda cp, x: cp.empty_like(x.T),

@@ -51,7 +51,8 @@ class Module:
         that image's entries alone, learns with Parameters only, reads no attribute that is changed
         inside (a dict's entry, say) and sets none, and draws random numbers with `ops.dropout` and
         `backend.randn` from the process's own generator, some for each image.  Then several
-        processes may share a batch (tinydiff/team), given as positional arguments.
+        processes may share a batch, or a GPU be asked for all of it at once (tinydiff/team), given
+        as positional arguments.
     """
 
     training = True

@@ -342,6 +342,8 @@ def asarray(a, dtype=None):
 
 def ascontiguousarray(a, dtype=None):
     a = asarray(a, dtype)
+    if a.ndim == 0:  # as NumPy's, it has at least one axis
+        return a.reshape(1)
     return a if a.flags.c_contiguous else _to_device(np.array(a._host, order="C"))
 
 
@@ -520,6 +522,7 @@ class _Stream:
 
 cuda = types.SimpleNamespace(
     runtime=types.SimpleNamespace(
+        runtimeGetVersion=lambda: 13000,
         driverGetVersion=lambda: 13000 * (os.environ.get("CUPY_STANDIN_STATE") != "no driver"),
         getDeviceCount=_device_count,
         memGetInfo=lambda: (6 << 30, 8 << 30),

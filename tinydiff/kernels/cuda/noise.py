@@ -6,7 +6,7 @@ numbers cost the host no more than one.
 
 import cupy
 
-from tinydiff.kernels.cuda.source import THREADS, Source, blocks_for
+from tinydiff.kernels.cuda.source import THREADS, Source, blocks_for, contiguous
 
 _kernels = Source("noise")
 
@@ -34,7 +34,7 @@ def dropout(x, p: float, key: int, first: int = 0):
 
     Numbers first, first + 1, … belong to x, which may be a part of a batch.
     """
-    x = cupy.ascontiguousarray(x)
+    x = contiguous(x)
     y = cupy.empty_like(x)
     settings = _signed(key), first, p, 1 / (1 - p)
     _kernels.dropout(blocks_for(x.size // 4), THREADS, x, y, x.size, *settings)

@@ -5,7 +5,8 @@
 cupy.matmul copies every operand of more than two axes that is not contiguous, a transposed matrix
 for one, and writes to contiguous memory.  cuBLAS itself reads a matrix either way round and writes
 wherever rows are contiguous; and of a batch it asks but that its matrices lie equally far apart.
-Nor does cupy.matmul multiply batches in TF32, only single matrices.
+Nor does cupy.matmul multiply batches in TF32, only single matrices.  And what is recorded for later
+(graph.py) must give the same bits as what is computed now: so both ask cuBLAS for the same.
 """
 
 import cupy
@@ -40,8 +41,6 @@ def product(a, b, out, scale=1.0, keep=0.0) -> None:
 
 def matmul(a, b, out=None):
     """a @ b of matrices, or of batches (…, r, k) and (…, k, c) with the same leading axes"""
-    if a.ndim == 2 and not is_capturing():
-        return cupy.matmul(a, b, out=out)
     y = cupy.empty((*a.shape[:-1], b.shape[-1]), a.dtype) if out is None else out
     product(*(x[(None,) * (4 - x.ndim)] for x in (a, b, y)))
     return y

@@ -38,6 +38,11 @@ def rows_for(rows: int, length: int) -> tuple[int, tuple[int, int]]:
     return -(-rows // 8), (32, 8)
 
 
+def contiguous(a):
+    """a, copied if its numbers do not lie side by side; CuPy's gives a single number an axis"""
+    return a if a.flags.c_contiguous else cupy.ascontiguousarray(a)
+
+
 def text_of(name: str) -> str:
     """The CUDA C of a source, with what all share before it"""
     return "\n".join((HERE / file).read_text("utf-8") for file in ("common.cuh", f"{name}.cu"))
@@ -68,7 +73,7 @@ class Source:
 
     def elementwise(self, kernel: str, *arrays):
         """A kernel (*arrays, y, n) on each element: y, like the first array, which is contiguous"""
-        arrays = [cupy.ascontiguousarray(a) for a in arrays]
+        arrays = [contiguous(a) for a in arrays]
         y = cupy.empty_like(arrays[0])
         if y.size:
             getattr(self, kernel)(blocks_for(y.size), THREADS, *arrays, y, y.size)

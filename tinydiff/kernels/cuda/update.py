@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import cupy
 
-from tinydiff.kernels.cuda.source import THREADS, Source, blocks_for
+from tinydiff.kernels.cuda.source import THREADS, Source, blocks_for, contiguous
 
 _kernels = Source("update")
 _SHARES = 512  # blocks that add up squares
@@ -44,7 +44,7 @@ def norm(arrays: Sequence):
 def shrink(arrays: Sequence, norm, max_norm: float) -> None:
     """`update.shrink`; norm stays on the device"""
     for a in arrays:
-        flat = cupy.ascontiguousarray(a)
+        flat = contiguous(a)
         _kernels.shrink(blocks_for(a.size), THREADS, flat, norm, max_norm, a.size)
         if flat is not a:
             a[...] = flat
