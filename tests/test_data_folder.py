@@ -1,6 +1,7 @@
 """A folder of pictures of every kind becomes bytes of one size; bad files are named, not fatal."""
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -30,6 +31,10 @@ def close(picture, color, tolerance=3) -> bool:
     return bool((abs(picture.astype(int) - np.array(color)) <= tolerance).all())
 
 
+# Pillow before 13 writes these as TIFF, and says that what it wrote is broken.
+READ_AGAIN = " YCbCr" if int(PIL.__version__.partition(".")[0]) >= 13 else ""
+
+
 @pytest.mark.parametrize(
     ("extension", "modes"),
     [
@@ -37,7 +42,7 @@ def close(picture, color, tolerance=3) -> bool:
         ("jpg", "RGB CMYK YCbCr"),
         ("gif", "RGB RGBA P"),
         ("webp", "RGB RGBA P CMYK YCbCr"),
-        ("tiff", "RGB RGBA P CMYK YCbCr"),
+        ("tiff", "RGB RGBA P CMYK" + READ_AGAIN),
         ("bmp", "RGB RGBA P"),
     ],
 )
