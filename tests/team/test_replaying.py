@@ -3,7 +3,12 @@
 Where there is no GPU, work is done again and not recorded: all else is the same.
 """
 
+import contextlib
 import copy
+import functools
+import gc
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -15,10 +20,12 @@ from tinydiff.diffusion import GaussianDiffusion, NoiseSchedule, denoiser, sampl
 from tinydiff.kernels import again
 from tinydiff.models import Classifier, UNet
 from tinydiff.nn.watch import watching
+from tinydiff.ops.relu import relu_rule
 from tinydiff.recording import no_grad
 from tinydiff.team import diverting, team_of
-from tinydiff.team import team as team_module
+from tinydiff.team import replaying as replaying_module
 from tinydiff.team.replaying import AS_EVER, MOST, Replaying
+from tinydiff.tensor import grad
 from tinydiff.training import Trainer
 
 STANDIN = backend.name == "cupy" and backend.xp.__version__.endswith("standin")
@@ -31,6 +38,19 @@ CALLS = AS_EVER + 3
 def _recorder(monkeypatch):
     if not ON_GPU:
         monkeypatch.setattr(kernels, "Recorder", again.Recorder)
+
+
+@pytest.fixture
+def plays(monkeypatch):
+    """One entry for each call that was replayed"""
+    found, play = [], replaying_module._Record.play
+
+    def counted(self, inputs):
+        found.append(self)
+        return play(self, inputs)
+
+    monkeypatch.setattr(replaying_module._Record, "play", counted)
+    return found
 
 
 class Net(nn.Module):
@@ -135,8 +155,7 @@ COND = {
 def test_unets(rng, told, recompute):
     settings, cond = COND[told]
     model = unet(**settings, recompute=recompute)
-    with Replaying(model) as replaying:
-        pass
+    replaying = Replaying(model)
     for _ in range(CALLS):
         x = rng.standard_normal((3, 8, 8, 2)).astype(np.float32)
         inputs = x, rng.integers(1000, size=3), cond(rng, 3)
@@ -157,6 +176,10 @@ def test_labels_are_still_looked_at(rng):
             model(x, np.array([1, 2]), np.array([0, 4]))
 
 
+def diffusion_loss(process, model, x, y):
+    return process.training_loss(model, x, cond=y)
+
+
 def training(replay: bool, **settings):
     td.seed(3)
     model = UNet(1, num_classes=10, **SMALL, **settings)
@@ -169,7 +192,7 @@ def training(replay: bool, **settings):
     ema = optim.EMA(model)
     trainer = Trainer(
         model,
-        lambda x, y: process.training_loss(model, x, cond=y),
+        functools.partial(diffusion_loss, process, model),
         batches,
         optim.AdamW(model.parameters(), lr=1e-3),
         ema=ema,
@@ -190,26 +213,27 @@ def test_training(rng):
         assert np.median(abs(found[name] - weights)) < 1e-6, name
 
 
-def test_gradients_that_are_there_are_added_to(rng):
-    """Each way: at home with an optimiser, and wherever they are without one."""
-    for optimiser in (None, optim.SGD):
-        model = Net()
-        if optimiser is not None:
-            optimiser(model.parameters(), lr=1.0)
-        x, again_x = pictures(rng), pictures(rng)
-        one, other = gradients(model, x), gradients(model, again_x)
-        model.zero_grad()
-        with Replaying(model):
-            for _ in range(CALLS):
-                gradients(model, x)
-            gradients(model, x)
-            y = model(Tensor(again_x))
-            (y * y * y).sum().backward()  # the gradients of x are still there
-        found = {k: p.grad for k, p in model.named_parameters()}
-        for name, gradient in found.items():
-            if one[name] is not None:
-                total = one[name] + other[name]
-                np.testing.assert_allclose(to_numpy(gradient), total, atol=1e-5, rtol=1e-4)
+@pytest.mark.parametrize("optimiser", [None, optim.SGD])
+def test_gradients_that_are_there_are_added_to(rng, plays, optimiser):
+    """Each way: at home with an optimiser, and wherever they are without one; also while a record
+    is made, which therefore waits for gradients to begin anew."""
+    model = Net()
+    if optimiser is not None:
+        optimiser(model.parameters(), lr=1.0)
+    several = [pictures(rng) for _ in range(3)]
+    one_by_one = [gradients(model, x) for x in several]
+    with Replaying(model):
+        for _ in range(CALLS):
+            model.zero_grad()
+            for x in several:
+                y = model(Tensor(x, requires_grad=True))
+                (y * y * y).sum().backward()
+            for name, parameter in model.named_parameters():
+                if one_by_one[0][name] is not None:
+                    total = sum(found[name] for found in one_by_one)
+                    found = to_numpy(parameter.grad)
+                    np.testing.assert_allclose(found, total, atol=1e-5, rtol=1e-4, err_msg=name)
+    assert len(plays) >= CALLS
 
 
 def test_two_calls_before_the_way_back(rng):
@@ -251,23 +275,155 @@ def test_answers_are_the_callers_own(rng):
         np.testing.assert_array_equal(answer.numpy(), kept)
 
 
-def test_walked_twice(rng):
+def test_walked_twice(rng, plays):
     model = Net()
     x = pictures(rng)
     expected = gradients(model, x)
     with Replaying(model):
         for _ in range(CALLS):
             gradients(model, x)
+        replayed = len(plays)
         model.zero_grad()
-        y = model(Tensor(x))
+        y = model(Tensor(x, requires_grad=True))
         loss = (y * y * y).sum()
+        (gradient,) = grad(loss, [model.conv.weight], retain_graph=True)
         loss.backward(retain_graph=True)
         loss.backward()
+    assert len(plays) == replayed + 1
+    np.testing.assert_allclose(to_numpy(gradient), expected["conv.weight"], rtol=1e-4, atol=1e-5)
     for name, parameter in model.named_parameters():
         if expected[name] is not None:
             np.testing.assert_allclose(
                 to_numpy(parameter.grad), 2 * expected[name], rtol=1e-4, atol=1e-5
             )
+
+
+def test_what_a_subclass_does_to_the_answer(rng):
+    class Half(UNet):
+        def forward(self, x, t, cond=None):
+            return super().forward(x, t, cond) * 0.5
+
+    td.seed(1)
+    model = Half(2, **SMALL)
+    for p in model.parameters():
+        p.data += 0.1
+    x, t = pictures(rng, 2)[:, :4, :4], np.array([1, 2])
+    expected = model.forward(x, t).numpy()
+    with Replaying(model), no_grad():
+        for _ in range(CALLS):
+            np.testing.assert_allclose(model(x, t).numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_threads_do_not_take_each_others_answers(rng, plays):
+    class Slow(Net):
+        def forward(self, x, scale=None):
+            time.sleep(1e-3)
+            return super().forward(x, scale)
+
+    model = Slow()
+    batches = [pictures(rng) for _ in range(4)]
+    expected = [model.forward(Tensor(x)).numpy() for x in batches]
+    differences = []
+
+    def ask(which):
+        with no_grad():
+            for _ in range(10):
+                found = model(Tensor(batches[which])).numpy()
+                differences.append(abs(found - expected[which]).max())
+
+    with Replaying(model):
+        threads = [threading.Thread(target=ask, args=(which,)) for which in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(differences) == 40
+    assert max(differences) < 1e-4
+    assert plays
+
+
+def test_a_recording_that_fails_leaves_the_random_stream(rng, monkeypatch):
+    class Refusing(again.Recorder):
+        def record(self, work):
+            super().record(work)
+            raise RuntimeError("no")
+
+    class Noisy(Net):
+        def forward(self, x, scale=None):
+            return super().forward(x + Tensor(backend.randn(x.shape)), scale)
+
+    monkeypatch.setattr(kernels, "Recorder", Refusing)
+    model, x = Noisy(), pictures(rng)
+    td.seed(5)
+    expected = [model.forward(Tensor(x)).numpy() for _ in range(CALLS)]
+    td.seed(5)
+    with Replaying(model) as replaying:
+        found = [model(Tensor(x)).numpy() for _ in range(CALLS)]
+    np.testing.assert_array_equal(found, expected)
+    assert replaying.refused() == ["RuntimeError: no"]
+
+
+def test_relus_rule_goes_around_the_whole_or_is_refused(rng, plays):
+    class Rectified(Net):
+        def forward(self, x, scale=None):
+            return super().forward(ops.relu(x), scale)
+
+    model, x = Rectified(), pictures(rng)
+
+    def guided():
+        z = Tensor(x, requires_grad=True)
+        with relu_rule("guided"):
+            return to_numpy(grad(model(z).sum(), z))
+
+    expected = guided()
+    with Replaying(model):
+        for _ in range(CALLS):
+            np.testing.assert_array_equal(guided(), expected)
+        assert plays == []
+        for _ in range(CALLS):
+            z = Tensor(x, requires_grad=True)
+            y = model(z)
+        assert plays
+        with relu_rule("guided"), pytest.raises(RuntimeError, match="around the forward pass"):
+            y.sum().backward()
+
+
+def test_more_shapes_than_are_kept_are_not_recorded_over_and_over(rng, monkeypatch):
+    made = []
+
+    class Counting(kernels.Recorder):
+        def __init__(self):
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(kernels, "Recorder", Counting)
+    model = Net()
+    with Replaying(model), no_grad():
+        for _ in range(40):
+            for n in range(1, MOST + 2):
+                model(Tensor(pictures(rng, n)))
+    assert MOST < len(made) < 4 * (MOST + 1)
+
+
+def test_memory_is_given_back_with_the_records(rng, monkeypatch):
+    closed = []
+
+    class Closing(kernels.Recorder):
+        def close(self):
+            super().close()
+            closed.append(self)
+
+    monkeypatch.setattr(kernels, "Recorder", Closing)
+    model = Net()
+    with Replaying(model) as replaying:
+        for _ in range(CALLS):
+            gradients(model, pictures(rng))
+        assert closed == []
+        with contextlib.suppress(MemoryError), replaying:
+            raise MemoryError
+        gc.collect()
+        assert len(closed) == 1
+        gradients(model, pictures(rng))
 
 
 def test_other_weights_other_answers(rng):
@@ -356,27 +512,35 @@ def test_those_who_look_on_see_all(rng):
     assert seen[-1] is model
 
 
-def test_sampling(rng, monkeypatch):
+def test_sampling(rng, monkeypatch, plays):
     model = unet().eval()
     schedule = NoiseSchedule.cosine(20)
     process = GaussianDiffusion(schedule, "v")
     noise = asarray(rng.standard_normal((2, 8, 8, 2)).astype(np.float32))
 
-    def last(kind):
-        monkeypatch.setattr(team_module, "_kind", kind)
-        diverting._living.clear()
-        *_, x = sample_ddim(denoiser(model, process), noise, schedule, steps=10)
-        return to_numpy(x)
-
     class Never(Replaying):
         def _useful(self):
             return False
 
-    np.testing.assert_allclose(last(Replaying), last(Never), atol=1e-4)
+    def last(kind):
+        monkeypatch.setattr(diverting.Diverting, "chosen", kind)
+        diverting._living.clear()
+        *_, x = sample_ddim(denoiser(model, process), noise, schedule, steps=10)
+        return to_numpy(x)
+
+    expected = last(Never)
+    assert plays == []
+    np.testing.assert_allclose(last(Replaying), expected, atol=1e-4)
+    assert len(plays) == 10 - AS_EVER
 
 
-def test_a_copy_replays_on_its_own(rng):
+def test_a_copy_replays_on_its_own(rng, monkeypatch, plays):
+    monkeypatch.setattr(diverting.Diverting, "chosen", Replaying)
     _, trainer = training(replay=True)
     twin = copy.deepcopy(trainer)
     assert twin._team is not trainer._team
     assert twin._team.model is twin.model
+    plays.clear()
+    twin.batches = trainer.batches * 2
+    assert len(list(twin.run(until=12))) == 4
+    assert len(plays) == 4 - AS_EVER

@@ -7,11 +7,17 @@ from collections.abc import Callable
 
 
 class Recorder:
-    """record(work) → what does the work: reads the same arrays, and writes the same"""
+    """Returns, of work, a function that does it again, on the same arrays.
+
+    It is done once here when it is recorded, and on a GPU it is not.
+    """
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         work()
         return work
+
+    def close(self) -> None:
+        """Nothing that was recorded is wanted any more."""
 
 
 def is_capturing() -> bool:

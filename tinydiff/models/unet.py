@@ -180,9 +180,6 @@ class UNet(nn.Module):
         self.norm = nn.GroupNorm(norm_groups, channels, silu=True)
         self.head = zero_init(nn.Conv2d(channels, out_channels * patch**2, 3, padding=1))
 
-    def forward(self, x, t, cond=None) -> Tensor:
-        return self.compute(*self.prepare(x, t, cond))
-
     def prepare(self, x, t, cond=None) -> tuple:
         """x with its map beside it, the times as waves, and what is told: see `compute`"""
         x = x if isinstance(x, Tensor) else Tensor(x)

@@ -57,22 +57,23 @@ class Module:
 
     training = True
     independent_images = False
-    _changes = 0  # of attributes other than ``training``, after which helpers start anew
+    _changes = 0  # of attributes other than ``training``: helpers, and records, are made anew
     _buffer_names: tuple[str, ...] = ()
 
     def forward(self, *inputs, **settings):
-        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+        return self.compute(*self.prepare(*inputs, **settings))
 
-    def prepare(self, *inputs) -> tuple:
+    def prepare(self, *inputs, **settings) -> tuple:
         """What `compute` is to be given for these inputs.
 
-        For a module that looks at numbers: its ``forward`` is ``compute(*prepare(*inputs))``, and
-        only ``prepare`` needs the host, so that a GPU can be asked for all of ``compute`` at once.
+        For a module that looks at numbers, to check labels say: it defines ``prepare`` and
+        ``compute`` in the place of ``forward``, and only ``prepare`` needs the host, so that a GPU
+        can be asked for all of ``compute`` at once.
         """
         return inputs
 
     def compute(self, *inputs):
-        return self.forward(*inputs)
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def __call__(self, *inputs, **settings):
         if diverted and self in diverted:

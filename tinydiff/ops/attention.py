@@ -40,7 +40,8 @@ def _checked(mask, scores: tuple[int, ...]):
         raise ValueError(f"attention: mask {data.shape} does not fit the scores {scores}")
     if data.dtype.kind not in "bf":
         raise TypeError(f"attention: mask must be boolean or floating point, got {data.dtype}")
-    if not kernels.is_capturing():  # else there is nothing in it yet
+    if not kernels.is_capturing():  # of what is recorded for later, nothing is in it yet: whoever
+        # records must look at it before (as `words_in` does)
         allowed = data if data.dtype.kind == "b" else data != -math.inf
         if not allowed.any(axis=-1).all():
             raise ValueError("attention: the mask leaves some query without any key")

@@ -58,6 +58,11 @@ class relu_rule:
         _thread.rule = self._before
 
 
+def is_rule_set() -> bool:
+    """Is this inside a `relu_rule`, in this thread?"""
+    return _thread.rule is not None
+
+
 @op
 def relu(x):
     """max(x, 0)"""

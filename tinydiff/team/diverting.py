@@ -12,7 +12,12 @@ from tinydiff.tensor import Tensor
 
 class Diverting:
     """``with it:`` calls of those modules in ``model``, the outermost ones, that promise
-    `Module.independent_images`, are answered by `_call`, if there is any use in it."""
+    `Module.independent_images`, are answered by `_call`, if there is any use in it.
+
+    chosen  which of those derived from this is used here (set in team.py)
+    """
+
+    chosen: type[Diverting]
 
     def __init__(self, model: Module):
         self.model = model
@@ -20,8 +25,8 @@ class Diverting:
         self._entered: list[list[Module]] = []
 
     def __reduce__(self):
-        """A copied model has one of its own."""
-        return one_for, (self.model, type(self))
+        """A copied model has one of its own, of the kind that is chosen where it is copied to."""
+        return one_for, (self.model,)
 
     def __enter__(self):
         found = list(outermost(self.model)) if self._useful() else []
@@ -58,11 +63,11 @@ class Diverting:
 _living: weakref.WeakKeyDictionary[Module, weakref.ref[Diverting]] = weakref.WeakKeyDictionary()
 
 
-def one_for(model: Module, kind: type[Diverting]) -> Diverting:
+def one_for(model: Module) -> Diverting:
     """The model's, where somebody has one, or a new one.  It lives as long as it is held."""
     known = _living.get(model)
     found = None if known is None else known()
     if found is None:
-        found = kind(model)
+        found = Diverting.chosen(model)
         _living[model] = weakref.ref(found)
     return found

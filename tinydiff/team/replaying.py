@@ -9,8 +9,10 @@ gradients straight to where the optimiser wants them (`tinydiff.optim.flat`).
 
 A record holds for inputs of the same shapes, and as long as the model's arrays stay where they are.
 Everything else is computed as ever: what needs the host in the middle (see
-tinydiff/kernels/cuda/graph.py), dropout in training for one, and a second call whose values would
-take the place of those that the first one's way back has still to read.
+tinydiff/kernels/cuda/graph.py), dropout in training for one; a second call whose values would take
+the place of those that the first one's way back has still to read; another thread's while one is at
+it.  A module must not hang on anything but its inputs, its attributes and those of the modules
+inside: that is in `Module.independent_images`' promise.
 
 Source: A. Nguyen et al., "Accelerating PyTorch with CUDA Graphs", 2021 (make_graphed_callables).
 """
@@ -18,8 +20,10 @@ Source: A. Nguyen et al., "Accelerating PyTorch with CUDA Graphs", 2021 (make_gr
 from __future__ import annotations
 
 import operator
+import threading
 import weakref
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 
 from tinydiff import backend, kernels
 from tinydiff.backend import xp
@@ -27,6 +31,7 @@ from tinydiff.graph import Node, walk_back
 from tinydiff.kernels.settings import FAST
 from tinydiff.nn.module import Module
 from tinydiff.nn.watch import being_watched
+from tinydiff.ops.relu import is_rule_set
 from tinydiff.recording import is_recording
 from tinydiff.team.diverting import Diverting
 from tinydiff.team.shares import array, images_in, kind
@@ -42,6 +47,12 @@ class Replaying(Diverting):
     def __init__(self, model: Module):
         super().__init__(model)
         self._records: dict[Module, _Records] = {}
+        self._lock = threading.Lock()
+
+    def __exit__(self, *exception) -> None:
+        super().__exit__(*exception)
+        if isinstance(exception[1], MemoryError):  # records hold much of it
+            self.close()
 
     def refused(self) -> list[str]:
         """Why what could not be recorded could not."""
@@ -54,55 +65,72 @@ class Replaying(Diverting):
         return FAST
 
     def _call(self, module: Module, inputs: tuple, settings: dict) -> Tensor:
-        if settings or being_watched():
+        special = being_watched() or is_rule_set() or kernels.is_capturing()
+        if settings or special or not self._lock.acquire(blocking=False):
             return module.forward(*inputs, **settings)
-        inputs = module.prepare(*inputs)
-        record = None
-        if images_in(inputs):
-            record = self._records.setdefault(module, _Records(module)).of(inputs)
-        return module.compute(*inputs) if record is None else record.play(inputs)
+        try:
+            compute = module.forward
+            if type(module).forward is Module.forward and "forward" not in vars(module):
+                compute, inputs = module.compute, module.prepare(*inputs)
+            record = None
+            if images_in(inputs):
+                record = self._records.setdefault(module, _Records(module)).of(compute, inputs)
+            return compute(*inputs) if record is None else record.play(inputs)
+        finally:
+            self._lock.release()
 
 
 class _Records:
-    """Of one module's calls.
+    """Of one module's calls; a call's key says what another must share with it.
 
-    refused  what kind of call could not be recorded → the error
+    refused  key → why such a call could not be recorded
     """
 
     def __init__(self, module: Module):
         self.refused: dict[tuple, str] = {}
         self._module = module
         self._records: OrderedDict[tuple, _Record] = OrderedDict()
-        self._calls: dict[tuple, int] = {}
+        self._calls: Counter[tuple] = Counter()  # that were computed as ever, since the last record
+        self._dropped: Counter[tuple] = Counter()  # records
         self._inside: list[Module] = []
         self._parameters: list[Tensor] = []
         self._changes: list[int] = []  # of the modules inside
         self._arrays: list = []  # the parameters' and, where they have one, their gradients' homes
 
-    def of(self, inputs: tuple) -> _Record | None:
-        """The record of such a call, made now if it is time for it, unless it is of no use"""
+    def of(self, compute: Callable, inputs: tuple) -> _Record | None:
+        """The record of compute(*inputs), made now if it is time for it.
+
+        None: compute it as ever.
+        """
         self._forget_if_changed()
-        kind_of_call = (
+        key = (
             is_recording(),
             tuple(None if x is None else (kind(x), x.shape, x.dtype.str) for x in inputs),
             tuple(m.training for m in self._inside),
             tuple(p.requires_grad for p in self._parameters),
         )
-        if kind_of_call in self._records:
-            self._records.move_to_end(kind_of_call)
-            record = self._records[kind_of_call]
+        if key in self._records:
+            self._records.move_to_end(key)
+            record = self._records[key]
             return None if record.is_awaited() else record
-        self._calls[kind_of_call] = calls = self._calls.get(kind_of_call, 0) + 1
-        if calls <= AS_EVER or kind_of_call in self.refused:
+        self._calls[key] += 1
+        # Who has more shapes than are kept would have them recorded again and again.
+        enough = self._calls[key] > AS_EVER << 2 * self._dropped[key]
+        learning = is_recording() and any(p.grad is not None for p in self._parameters)
+        if not enough or key in self.refused or learning:
             return None
         while len(self._records) >= MOST:
-            self._records.popitem(last=False)
+            dropped, _ = self._records.popitem(last=False)
+            self._dropped[dropped] += 1
+            self._calls[dropped] = 0
+        random = backend.rng.bit_generator.state
         try:
-            record = _Record(self._module, inputs, self._parameters)
+            record = _Record(compute, inputs, self._parameters)
         except Exception as error:  # if something is wrong with the call, as ever it will be said
-            self.refused[kind_of_call] = f"{type(error).__name__}: {error}"
+            backend.rng.bit_generator.state = random
+            self.refused[key] = f"{type(error).__name__}: {error}"
             return None
-        self._records[kind_of_call] = record
+        self._records[key] = record
         return record
 
     def _forget_if_changed(self) -> None:
@@ -115,16 +143,17 @@ class _Records:
         moved = len(arrays) != len(self._arrays) or not all(map(operator.is_, arrays, self._arrays))
         if changed or moved:
             self._arrays = arrays
-            for kept in (self.refused, self._records, self._calls):
+            for kept in (self.refused, self._records, self._calls, self._dropped):
                 kept.clear()
 
 
 class _Record:
-    """module.compute(*inputs) and its way back, recorded."""
+    """compute(*inputs) and its way back, recorded."""
 
-    def __init__(self, module: Module, inputs: tuple, parameters: list[Tensor]):
+    def __init__(self, compute: Callable, inputs: tuple, parameters: list[Tensor]):
         recorder = kernels.Recorder()
-        self._compute = module.compute
+        weakref.finalize(self, recorder.close).atexit = False
+        self._compute = compute
         self._places = [_place(x) for x in inputs]
         learned = [p for p in parameters if p.requires_grad] if is_recording() else []
         # Where each leaf's gradient goes
@@ -134,12 +163,27 @@ class _Record:
                 self._homes[place] = xp.empty_like(place.data)
         self._sources: list[Tensor] = []  # the leaves that backward reaches
         self._ticket = None  # a weak reference to what somebody may come back with
-        self._forward = recorder.record(self._go)
+        self._forward = recorder.record(self._compute_value)
         self._slope = self._backward = None
-        if self._y.requires_grad:
-            self._slope = xp.empty_like(self._answer)
-            self._backward = recorder.record(self._go_back)
-        self._y = None
+        if self._value.requires_grad:
+            self._slope = xp.zeros_like(self._answer)
+            self._backward = recorder.record(self._compute_gradients)
+        self._value = None
+
+    def _compute_value(self) -> None:
+        self._value = self._compute(*self._places)
+        self._answer = self._value.data
+
+    def _compute_gradients(self) -> None:
+        reached = {}
+        for node, gradient in walk_back(node_of(self._value), self._slope, None, False):
+            leaf = node.leaf()
+            if leaf in reached:
+                self._homes[leaf] += gradient
+            else:
+                self._homes[leaf][...] = gradient
+                reached[leaf] = None
+        self._sources = list(reached)
 
     def is_awaited(self) -> bool:
         """Is there still a graph that may be walked back, and needs the values of its call?"""
@@ -157,28 +201,21 @@ class _Record:
             outside = [node_of(given.get(leaf, leaf)) for leaf in self._sources]
             ticket = _Ticket()
             self._ticket = weakref.ref(ticket)
-            gradients = once(lambda g: self._walk(g, ticket))
+            gradients = once(lambda g: self._play_back(g, ticket))
             rules = [lambda g, i=i: gradients(g)[i] for i in range(len(outside))]
             y.requires_grad, y._node = True, Node(y.shape, outside, rules)
         return y
 
-    def _go(self) -> None:
-        self._y = self._compute(*self._places)
-        self._answer = self._y.data
-
-    def _go_back(self) -> None:
-        reached = {}
-        for node, gradient in walk_back(node_of(self._y), self._slope, None, False):
-            leaf = node.leaf()
-            if leaf in reached:
-                self._homes[leaf] += gradient
-            else:
-                self._homes[leaf][...] = gradient
-                reached[leaf] = None
-        self._sources = list(reached)
-
-    def _walk(self, g, ticket: _Ticket) -> list:
+    def _play_back(self, g, ticket: _Ticket) -> list:
         """The gradients of the leaves"""
+        if is_rule_set():
+            raise RuntimeError(
+                "relu_rule: this network was asked for as a whole, with ReLU's own rule; open "
+                "relu_rule around the forward pass too"
+            )
+        if ticket.walked:  # which has let go of the values
+            self._forward()
+        ticket.walked = True
         homes = [self._homes[leaf] for leaf in self._sources]
         # Gradients that are there already are added to; they must not be written over.
         kept = [
@@ -198,6 +235,8 @@ class _Record:
 
 class _Ticket:
     """Lives as long as the graph in which a record's call is a node."""
+
+    walked = False
 
 
 def _place(x):

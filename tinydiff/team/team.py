@@ -65,11 +65,11 @@ def team_of(model: Callable) -> Team | Replaying:
     network has that network's.  A model that is no Module, a function say, is computed as ever.
     """
     if not isinstance(model, Module):
-        return _kind(Module())
+        return Diverting.chosen(Module())
     shared = list(outermost(model))
     if len(shared) == 1:
         model = shared[0]
-    return one_for(model, _kind)
+    return one_for(model)
 
 
 class Team(Diverting):
@@ -77,7 +77,8 @@ class Team(Diverting):
 
     Shared out are calls of those modules in ``model``, the outermost ones, that promise
     `Module.independent_images`, if the batch is large enough to pay for it.  All else is computed
-    as ever, and so is everything on a GPU, with one thread, or where processes cannot be forked.
+    as ever, and so is everything with one thread, or where processes cannot be forked; on a GPU,
+    which one process keeps busy, `team_of` gives a `Replaying`.
     The helpers start with the first batch and end with the Team.
     """
 
@@ -243,7 +244,7 @@ class Team(Diverting):
         _end(self._helpers)
 
 
-_kind = Replaying if backend.name == "cupy" else Team
+Diverting.chosen = Replaying if backend.name == "cupy" else Team
 
 
 def _end(helpers: list[Helper]) -> None:

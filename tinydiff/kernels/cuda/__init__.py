@@ -47,8 +47,6 @@ silu, silu_grad, gelu, gelu_grad = (
     _either(activation, name) for name in ("silu", "silu_grad", "gelu", "gelu_grad")
 )
 sum_rows = _either(sums, "sum_rows")
-
-
 linear, matmul_t = _either(product, "linear"), _either(product, "matmul_t")
 
 

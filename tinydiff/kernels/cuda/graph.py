@@ -49,7 +49,8 @@ class Recorder:
     """`again.Recorder`, which writes the work down and does not do it the first time.
 
     All that one Recorder has recorded shares memory of its own: arrays that one work leaves behind
-    are there for the next, and nobody else writes to what they have let go.
+    are there for the next, and nobody else writes to what they have let go.  So a Recorder must
+    live as long as anything it has recorded is used.
     """
 
     def __init__(self):
@@ -57,11 +58,12 @@ class Recorder:
         if _thread.stream is None:
             stream = cuda.Stream(non_blocking=True)
             _thread.stream, _thread.products = stream, Products(stream)
+        self._stream, self._products = _thread.stream, _thread.products  # with its workspace
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """Raises whatever keeps the work from being recorded, `NotRepeatable` for one."""
         cupy.get_default_memory_pool().free_all_blocks()  # for what it will take
-        stream = _thread.stream
+        stream = self._stream
         with cuda.using_allocator(self._memory.malloc), stream, _nothing_from_the_host():
             stream.begin_capture()
             try:
@@ -72,6 +74,10 @@ class Recorder:
                 raise
             graph = stream.end_capture()
         return graph.launch
+
+    def close(self) -> None:
+        """Give back the memory between the arrays: nothing that was recorded is wanted any more."""
+        self._memory.free_all_blocks()
 
 
 @contextlib.contextmanager
@@ -86,4 +92,6 @@ def _nothing_from_the_host():
 
 
 def _refuse(size: int):
+    if not _thread.capturing:  # another thread's
+        return cupy.get_default_pinned_memory_pool().malloc(size)
     raise NotRepeatable(f"{size} bytes are sent to the device in the middle")

@@ -1,4 +1,4 @@
-"""Matrix products of batches as they lie in memory, by cuBLAS.
+"""Matrix products, of batches too, as they lie in memory, by cuBLAS.
 
     out ← scale·a b + keep·out        a (n, h, r, k), b (n, h, k, c), out (n, h, r, c)
 
