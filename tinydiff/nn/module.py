@@ -49,10 +49,10 @@ class Module:
     independent_images  a class may promise that ``forward`` takes arrays or Tensors with an entry
         for each image (or None), returns one Tensor of as many entries, each of which depends on
         that image's entries alone, learns with Parameters only, reads no attribute that is changed
-        inside (a dict's entry, say) and sets none, and draws random numbers with `ops.dropout` and
-        `backend.randn` from the process's own generator, some for each image.  Then several
-        processes may share a batch, or a GPU be asked for all of it at once (tinydiff/team), given
-        as positional arguments.
+        inside (a dict's entry, say) nor any other switch, sets none, and draws random numbers with
+        `ops.dropout` and `backend.randn` from the process's own generator, some for each image.
+        Then several processes may share a batch, or a GPU be asked for all of it at once
+        (tinydiff/team), given as positional arguments.
     """
 
     training = True
