@@ -329,6 +329,17 @@ def test_group_norm_of_frozen_weights(mean, rng, set_threads):
         check_close(case, of_frozen_weights(case), wanted, slack=1 if mean < 1 else 10)
 
 
+def test_group_norm_of_frozen_weights_has_a_gradient_as_often_as_it_is_asked_for(rng):
+    """Though the first one takes the place of what it is made from."""
+    x, weight, bias, g = group_norm(rng, 3, 50, 16, 4, silu=True).arrays
+    _, saved, *_ = kernels.group_norm(x, weight, bias, 4, 1e-5, True, True)
+    first = kernels.group_norm_grad(g, saved, weight)[0]
+    wanted = first.copy()
+    for _ in range(2):
+        np.testing.assert_array_equal(kernels.group_norm_grad(g, saved, weight)[0], wanted)
+    np.testing.assert_array_equal(first, wanted)
+
+
 def test_every_kernel_with_a_twin_has_a_case(rng):
     called = set()
 

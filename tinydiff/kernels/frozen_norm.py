@@ -7,7 +7,9 @@ that comes after x̂ is worked out on the way there, from numbers that lie in th
     ∂/∂x  = k − mean(k) − r²·(x − μ)·mean(k·(x − μ)),   k = slope·∂/∂y
 
 It is kept in the place of y, which a frozen convolution does not keep, and saves the way back half
-of its passes over the images.
+of its passes over the images.  There k takes the slope's place, and ∂/∂x that of k: the way back
+writes to no memory that it has not just read.  Whoever walks a graph a second time finds no slope,
+and it is worked out again.
 """
 
 import numpy as np
@@ -23,9 +25,15 @@ def group_norm(x, weight, bias, groups, eps, silu=True):
     images = Images(np.ascontiguousarray(x), groups)
     mean, variance, offset, rstd = images.measured(eps)
     scale, shift = rstd * (_HALF * weight), _HALF * bias
-    scale_rows, shift_rows = images.rows(scale), images.rows(shift - offset * scale)
-    y, slope = empty(*x.shape), empty(*x.shape)
-    results, slopes = images.split(y), images.split(slope)
+    rows = images.rows(scale), images.rows(shift - offset * scale)
+    y, slopes = _values_and_slopes(images, *rows)
+    statistics = (a.astype(np.float32) for a in (mean, variance))
+    return y.reshape(x.shape), (images, rstd, offset, rows, [slopes]), *statistics
+
+
+def _values_and_slopes(images, scale_rows, shift_rows):
+    """y and the slope, each in pieces"""
+    results, slopes = (empty(*images.parts.shape) for _ in range(2))
 
     def work(here, of):
         out, s = results[here], slopes[here]
@@ -41,18 +49,17 @@ def group_norm(x, weight, bias, groups, eps, silu=True):
         np.multiply(s, scale_rows[of], s)
 
     images.in_pieces(work)
-    statistics = (a.astype(np.float32) for a in (mean, variance))
-    return y, (images, rstd, offset, slopes), *statistics
+    return results, slopes
 
 
 def group_norm_grad(g, saved, weight):
     """`plain.group_norm_grad`, with None for weight and bias"""
-    images, rstd, offset, slopes = saved
-    gx = empty(*g.shape)
-    results, gradients = images.split(gx), images.split(np.ascontiguousarray(g))
+    images, rstd, offset, rows, kept = saved
+    slopes = kept.pop() if kept else _values_and_slopes(images, *rows)[1]
+    gradients = images.split(np.ascontiguousarray(g))
 
     def slope_and_sums(here, of, sums):
-        k = np.multiply(gradients[here], slopes[here], results[here])
+        k = np.multiply(gradients[here], slopes[here], slopes[here])
         images.sum(k, sums[0])
         images.sum(np.multiply(k, images.piece(here, of), scratch("norm", *k.shape)), sums[1])
 
@@ -60,5 +67,5 @@ def group_norm_grad(g, saved, weight):
     means = images.mean(along), images.mean(across - offset * along)
     level, tilt = map(images.to_channels, means)
     tilt *= rstd * rstd
-    images.add(results, -tilt, tilt * offset - level)
-    return gx, None, None
+    images.add(slopes, -tilt, tilt * offset - level)
+    return slopes.reshape(g.shape), None, None
