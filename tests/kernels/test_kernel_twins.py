@@ -258,6 +258,14 @@ def test_the_switches_of_max_pool(kernel, stride, padding, rng, set_threads):
         np.testing.assert_array_equal(switches, taps)
 
 
+@pytest.mark.parametrize("size, padding, dilation", [(6, 0, 1), (3, 1, 1), (6, 0, 2), (7, 0, 1)])
+def test_max_pool_of_windows_side_by_side(size, padding, dilation, rng):
+    """Whether they cover the picture, or leave pixels at its border or within themselves."""
+    kernel = (3, 3) if dilation == 1 else (2, 2)
+    settings = {"stride": 3, "padding": padding, "dilation": dilation}
+    check(max_pool(rng, 5, 4, Window.over((size, size), kernel, **settings)))
+
+
 def test_the_switches_of_windows_with_many_taps(rng):
     window = Window.over((20, 20), (18, 17))
     x = normal(rng, 2, 20, 20, 3)
