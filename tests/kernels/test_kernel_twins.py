@@ -283,6 +283,17 @@ def test_relu_of_numbers_that_are_none():
             np.testing.assert_array_equal(grad, plain.relu_grad(g, WEIRD))
 
 
+@pytest.mark.parametrize("shape", [(7,), (3, (1 << 17) + 1)])
+def test_relu_into_an_array(shape, rng, set_threads):
+    set_threads(2)
+    x = normal(rng, *shape)
+    wanted, apart = plain.relu(x), np.full((*shape, 2), -1, np.float32)
+    for out in (np.empty_like(x), apart[..., 0], x):
+        assert kernels.relu(x, out) is out
+        np.testing.assert_array_equal(out, wanted)
+    assert (apart[..., 1] == -1).all()
+
+
 @pytest.mark.parametrize("size", [(1 << 16) + d for d in (-1, 0, 1)] + [(1 << 17) + 1, 3 << 16])
 def test_sizes_around_a_chunk(size, rng, set_threads):
     set_threads(3)

@@ -49,6 +49,11 @@ def distinct(*shape):
     return lambda rng: (rng.permutation(int(np.prod(shape))) * 0.1 - 1).reshape(shape)
 
 
+def distinct_but_zero(*shape):
+    """Likewise, of both signs, and none at the kink of ReLU"""
+    return lambda rng: distinct(*shape)(rng) - 0.05
+
+
 def integers(high, *shape, low=0):
     return lambda rng: rng.integers(low, high, shape)
 
@@ -339,6 +344,9 @@ IMAGES = [
     _case("max_pool2d", distinct(1, 5, 4, 1), kernel=(2, 3), stride=1),
     _case("max_pool2d", distinct(1, 5, 7, 2), kernel=2, stride=3),
     _case("max_pool2d", distinct(1, 5, 3, 2), kernel=3, stride=2, padding="same"),
+    _case("relu_max_pool2d", distinct_but_zero(2, 4, 6, 3), kernel=2),
+    _case("relu_max_pool2d", distinct_but_zero(2, 5, 7, 2), kernel=3),
+    _case("relu_max_pool2d", distinct_but_zero(1, 5, 7, 2), kernel=(1, 2), stride=(1, 3)),
     _unpool((2, 4, 6, 3), pooled=(2, 2, 3, 3), kernel=2),
     _unpool((2, 5, 7, 2), pooled=(2, 3, 4, 2), kernel=3, stride=2, padding=1),
     _unpool((1, 5, 7, 2), pooled=(1, 2, 2, 2), kernel=2, stride=3),

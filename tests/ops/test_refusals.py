@@ -147,6 +147,8 @@ WRONG_VALUES = [
     (lambda: ops.max_pool2d(IMAGE, kernel=0), "kernel is 0"),
     (lambda: ops.max_pool2d(IMAGE, kernel=2, padding=2), "max_pool2d: padding"),
     (lambda: ops.max_pool2d(IMAGE, kernel=7), "a window"),
+    (lambda: ops.relu_max_pool2d(X, kernel=2), "relu_max_pool2d: expected .* image"),
+    (lambda: ops.relu_max_pool2d(IMAGE, kernel=2, stride=1), "relu_max_pool2d: .* overlap"),
     (lambda: unpool(floats(1, 2, 3, 3)), "max_unpool2d: switches are for .* the image has"),
     (lambda: crop([]), "roi_align: boxes have shapes"),
     (lambda: crop([[[0, 0, 1]]]), "roi_align: boxes have shapes"),

@@ -38,6 +38,36 @@ def test_rules(rule):
     assert way.passed == 1
 
 
+def picture(rng, *shape):
+    """Small integers, among which there are ties and windows without a positive number, and NaN"""
+    x = rng.integers(-2, 2, shape).astype(np.float32)
+    x[x == 0] = rng.choice([0.0, -0.0], (x == 0).sum())
+    x[0, 1, 1, 0] = np.nan
+    return x
+
+
+@pytest.mark.parametrize("rule", EXPECTED)
+@pytest.mark.parametrize("settings", [{"kernel": 2}, {"kernel": (1, 2), "stride": 3}])
+def test_relu_and_max_pooling_in_one_are_one_after_the_other(rule, settings, rng):
+    x = Tensor(xp.asarray(picture(rng, 3, 7, 8, 5)), requires_grad=True)
+    ours = ops.relu_max_pool2d(x, **settings)
+    theirs = ops.max_pool2d(ops.relu(x), **settings)
+    np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    g = xp.asarray(rng.standard_normal(ours.shape, dtype=np.float32))
+    with relu_rule(rule) as way:
+        got, wanted = (to_numpy(td.grad(y, x, grad=g)) for y in (ours, theirs))
+    np.testing.assert_array_equal(got, wanted)
+    assert way.passed == 2
+
+
+def test_relu_in_place():
+    x = Tensor(xp.asarray(X))
+    y = ops.relu(x, in_place=True)
+    assert y.data is x.data and to_numpy(y.data).tolist() == [0, 0, 2, 2, 0]
+    x = leaf()
+    assert back(ops.relu(x * 1, in_place=True), x) == EXPECTED["plain"]
+
+
 def test_what_counts_is_the_rule_at_the_time_of_backward():
     x = leaf()
     with relu_rule("guided"):

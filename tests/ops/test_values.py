@@ -182,6 +182,11 @@ VALUES = [
         IMAGE.reshape(2, 30, 4).mean(axis=1),
     ),
     (
+        "relu_max_pool2d",
+        lambda: ops.relu_max_pool2d(IMAGE, kernel=2),
+        np.maximum(windows(IMAGE, (2, 2), 2, ((0, 0), (0, 0)), 0).max(axis=(3, 4)), 0),
+    ),
+    (
         "global_max_pool2d",
         lambda: ops.global_max_pool2d(IMAGE),
         IMAGE.reshape(2, 30, 4).max(axis=1),

@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from tinydiff.kernels import plain
 from tinydiff.kernels.workers import empty, parallel, piece, scratch
 
 _HALF, _ONE, _TWO = np.float32(0.5), np.float32(1), np.float32(2)
@@ -36,21 +37,24 @@ def _fitted(terms: int = 7, end: float = 5.5, points: int = 64) -> list[np.float
 _Q = _fitted()
 
 
-def relu(x):
+def relu(x, out=None):
     """`plain.relu`"""
+    if out is not None and not out.flags.c_contiguous:
+        return plain.relu(x, out)
     zeros = np.zeros(piece(x.size), np.float32)  # beside a single zero NumPy goes number by number
 
     def chain(x, y):
         np.maximum(x, zeros[: len(x)], out=y)
 
-    return _in_pieces(chain, x)
+    return _in_pieces(chain, x, result=out)
 
 
 def relu_grad(g, y):
     """`plain.relu_grad`"""
 
     def chain(g, y, out):
-        np.multiply(g, y > 0, out)
+        np.copyto(out, y > 0)  # NumPy is slower to turn it into numbers within the product
+        np.multiply(g, out, out)
 
     return _in_pieces(chain, g, y)
 
@@ -128,9 +132,9 @@ def _tanh_of_fit(x, out):
     return square
 
 
-def _in_pieces(chain, *arrays):
+def _in_pieces(chain, *arrays, result=None):
     """What chain(*pieces of the arrays, piece of the result) writes into the result"""
-    result = empty(*arrays[0].shape)
+    result = empty(*arrays[0].shape) if result is None else result
     flat = [np.ascontiguousarray(a).reshape(-1) for a in (*arrays, result)]
 
     def work(low, high, _):

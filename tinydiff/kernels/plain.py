@@ -113,9 +113,9 @@ def sigmoid(x):
     return xp.where(x >= 0, 1, e) / (1 + e)
 
 
-def relu(x):
-    """max(x, 0)"""
-    return xp.maximum(x, 0)
+def relu(x, out=None):
+    """max(x, 0), into ``out`` if given (it may be x)"""
+    return xp.maximum(x, 0, out=out)
 
 
 def relu_grad(g, y):

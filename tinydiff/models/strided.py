@@ -54,5 +54,6 @@ class Strided(ImageClassifier):
         super().__init__(in_channels, hidden, num_classes, dropout)
 
     def maps(self, x: Tensor) -> Tensor:
-        x = self.relu2(self.conv2(self.relu1(self.conv1(x))))
-        return self.relu3(self.conv3(x))
+        x = nn.rectified(self.conv1, self.relu1, x)
+        x = nn.rectified(self.conv2, self.relu2, x)
+        return nn.rectified(self.conv3, self.relu3, x)

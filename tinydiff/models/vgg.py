@@ -63,10 +63,14 @@ class Stage(nn.Module):
 
     def maps(self, x: Tensor) -> Tensor:
         """What it sees at full resolution: (N, H, W, width)"""
-        return self.relu2(self.conv2(self.relu1(self.conv1(x))))
+        return self._seen(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pool(self.maps(x))
+        return self._seen(x, self.pool)
+
+    def _seen(self, x: Tensor, pool: nn.MaxPool2d | None = None) -> Tensor:
+        x = nn.rectified(self.conv1, self.relu1, x)
+        return nn.rectified(self.conv2, self.relu2, x, pool)
 
 
 def _conv(in_channels: int, width: int) -> nn.Conv2d:

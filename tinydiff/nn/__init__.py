@@ -12,6 +12,7 @@ from tinydiff.nn.linear import Linear
 from tinydiff.nn.module import Module, Parameter
 from tinydiff.nn.norm import BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
 from tinydiff.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from tinydiff.nn.rectified import rectified
 from tinydiff.nn.reshape import Flatten, Upsample
 from tinydiff.nn.watch import watching
 

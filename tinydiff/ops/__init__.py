@@ -40,6 +40,7 @@ from tinydiff.ops.pooling import (
     global_max_pool2d,
     max_pool2d,
     max_unpool2d,
+    relu_max_pool2d,
 )
 from tinydiff.ops.product import einsum, embedding, linear, matmul
 from tinydiff.ops.reduction import log_softmax, logsumexp, max, mean, min, softmax, sum, var

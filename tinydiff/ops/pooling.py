@@ -8,6 +8,7 @@ from tinydiff.kernels.window import Window
 from tinydiff.ops import checks
 from tinydiff.ops.reduction import max as _max
 from tinydiff.ops.reduction import mean as _mean
+from tinydiff.ops.relu import back_through_relu
 from tinydiff.tensor import Tensor, op
 
 
@@ -42,6 +43,24 @@ def max_pool2d(x, *, kernel, stride=None, padding=0, switches: list | None = Non
     if switches is not None:
         switches.append(Switches(taps, window))
     return y, (lambda g: kernels.max_pool_grad(g, taps, window),)
+
+
+@op
+def relu_max_pool2d(x, *, kernel, stride=None):
+    """max_pool2d(relu(x)), of windows that do not overlap, as relu(max_pool2d(x)): fewer numbers
+
+    The largest of numbers that were cut off at zero is the largest of all, cut off at zero.  Where
+    none is positive they are all the same then, and the maximum is at the first.
+    """
+    window = _window("relu_max_pool2d", x, kernel, stride, 0)
+    if any(s < k for s, k in zip(window.stride, window.kernel, strict=True)):
+        raise ValueError(
+            f"relu_max_pool2d: windows of {window.kernel} overlap with a stride of {window.stride}"
+        )
+    largest, taps = kernels.max_pool(x, window)
+    y = kernels.relu(largest, largest)
+    taps *= y != 0
+    return y, (lambda g: kernels.max_pool_grad(back_through_relu(g, y), taps, window),)
 
 
 @op

@@ -64,13 +64,17 @@ def is_rule_set() -> bool:
 
 
 @op
-def relu(x):
-    """max(x, 0)"""
-    y = kernels.relu(x)
-    return y, (lambda g: _back(g, y),)
+def relu(x, *, in_place=False):
+    """max(x, 0)
+
+    in_place  in x's own memory, for whoever knows that nobody else has a use for x
+    """
+    y = kernels.relu(x, x if in_place else None)
+    return y, (lambda g: back_through_relu(g, y),)
 
 
-def _back(g, y):
+def back_through_relu(g, y):
+    """g on the other side of a ReLU that gave y, by the rule that is current"""
     rule = _thread.rule
     if rule is None:
         return RULES["plain"](g, y)
