@@ -352,6 +352,20 @@ def test_pools(kernel, stride, padding, dtype, rng):
 
 
 @both_dtypes
+@pytest.mark.parametrize("kernel, stride", [(2, None), (2, 3), ((2, 3), None), (3, 3), (1, 1)])
+def test_relu_and_pool_in_one(kernel, stride, dtype, rng):
+    for shape in ((2, 5, 7, 3), (1, 4, 4, 1), (1, 3, 3, 2)):
+        for draw in (normal, with_ties):
+            compare(
+                lambda x: ops.relu_max_pool2d(x, kernel=kernel, stride=stride),
+                on_images(lambda x: F.max_pool2d(F.relu(x), kernel, stride)),
+                [draw(rng, *shape)],
+                dtype,
+                rng,
+            )
+
+
+@both_dtypes
 @pytest.mark.parametrize("kernel, stride, padding", [p for p in POOLS if p[1] in (None, p[0])])
 def test_unpooling(kernel, stride, padding, dtype, rng):
     """Windows that do not overlap: where they do, PyTorch keeps one of the values that meet."""
