@@ -74,7 +74,9 @@ class Replaying(Diverting):
                 compute, inputs = module.compute, module.prepare(*inputs)
             record = None
             if images_in(inputs):
-                record = self._records.setdefault(module, _Records(module)).of(compute, inputs)
+                if module not in self._records:
+                    self._records[module] = _Records(module)
+                record = self._records[module].of(compute, inputs)
             return compute(*inputs) if record is None else record.play(inputs)
         finally:
             self._lock.release()
